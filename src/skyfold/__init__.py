@@ -1,0 +1,85 @@
+"""skyfold: fold a differentiable model of the sky through real instruments and infer its parameters.
+
+Importing skyfold switches JAX to 64-bit floats and turns its persistent compilation cache on, unless the user has
+set either; see `skyfold.session`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from skyfold import session as _session
+
+_session.prepare()
+
+if TYPE_CHECKING:
+    from skyfold import xray
+    from skyfold.annotation import Annotation
+    from skyfold.component import Component
+    from skyfold.errors import SkyfoldError
+    from skyfold.inference.auto import Auto
+    from skyfold.inference.draws import Draws
+    from skyfold.inference.maximum import MAP, MLE
+    from skyfold.inference.nuts import NUTS
+    from skyfold.observation import Observation
+    from skyfold.parameters import Parameter, parameter
+    from skyfold.posterior import Posterior
+    from skyfold.priors import (
+        Beta,
+        Dirichlet,
+        Gamma,
+        HalfNormal,
+        LogNormal,
+        LogUniform,
+        MultivariateNormal,
+        Normal,
+        StudentT,
+        TruncatedNormal,
+        Uniform,
+    )
+    from skyfold.result import Result
+
+#: Where each public name lives; a module is imported when one of its names is first asked for.
+_HOMES = {
+    "Annotation": "skyfold.annotation",
+    "Auto": "skyfold.inference.auto",
+    "Beta": "skyfold.priors",
+    "Component": "skyfold.component",
+    "Dirichlet": "skyfold.priors",
+    "Draws": "skyfold.inference.draws",
+    "Gamma": "skyfold.priors",
+    "HalfNormal": "skyfold.priors",
+    "LogNormal": "skyfold.priors",
+    "LogUniform": "skyfold.priors",
+    "MAP": "skyfold.inference.maximum",
+    "MLE": "skyfold.inference.maximum",
+    "MultivariateNormal": "skyfold.priors",
+    "NUTS": "skyfold.inference.nuts",
+    "Normal": "skyfold.priors",
+    "Observation": "skyfold.observation",
+    "Parameter": "skyfold.parameters",
+    "Posterior": "skyfold.posterior",
+    "Result": "skyfold.result",
+    "SkyfoldError": "skyfold.errors",
+    "StudentT": "skyfold.priors",
+    "TruncatedNormal": "skyfold.priors",
+    "Uniform": "skyfold.priors",
+    "parameter": "skyfold.parameters",
+}
+_DOMAINS = ("xray",)
+
+__all__ = [*_HOMES, *_DOMAINS]  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _DOMAINS:
+        return importlib.import_module(f"skyfold.{name}")
+    raise AttributeError(f"module 'skyfold' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,14 @@
+"""Command line: ``skyfold xray``, ``fit``, ``models``, ``demo``, ``doctor``; one file per command.
+
+Exit codes: 0 done and converged, 1 done but not converged, 2 bad input, 70 an error inside skyfold, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+from skyfold.cli._clock import IMPORT_SECONDS  # first: it notes what the imports took  # noqa: F401, I001
+from skyfold.cli._program import Program
+
+#: What the console script ``skyfold`` runs.
+main = Program()
+
+__all__ = ["main"]

@@ -1,0 +1,133 @@
+"""A job: spectra, a model and a method; reading, fitting, printing and writing them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from skyfold.cli._clock import IMPORT_SECONDS, process_age
+from skyfold.cli._folder import check_folder, written_whole
+from skyfold.cli._models import build_models
+from skyfold.cli._program import CONVERGED, INTERRUPTED, NOT_CONVERGED
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+    from skyfold.result import Result
+
+
+@dataclass(frozen=True)
+class Source:
+    """A spectrum and what of it is used.
+
+    Parameters
+    ----------
+    spectrum : PHA file.
+    response, arf, background : files to use instead of those that its header names.
+    name : name in tables and figures.
+    energies : ranges in keV; none for everything.
+    """
+
+    spectrum: Path
+    response: str | Path | None = None
+    arf: str | Path | None = None
+    background: str | Path | None = None
+    name: str | None = None
+    energies: tuple[tuple[float, float], ...] = ()
+
+    def read(self) -> Any:
+        """Read the spectrum and notice its energies."""
+        from skyfold import xray
+
+        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
+        return spectrum.notice(*self.energies) if self.energies else spectrum
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that the command line can be told about a fit.
+
+    Parameters
+    ----------
+    sources : spectra, fitted jointly.
+    model : expression in XSPEC's language.
+    priors, values : by name of the parameter.
+    tables : abundances and cross-sections, as `skyfold.xray.model` takes them.
+    redshift : value of every parameter called ``Redshift``.
+    method : name or settings object.
+    seed : of every random act.
+    folder : where results go; None writes nothing.
+    figures : whether figures are drawn.
+    """
+
+    sources: tuple[Source, ...]
+    model: str
+    priors: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    redshift: float | None = None
+    method: Any = "auto"
+    seed: int = 0
+    folder: Path | None = None
+    figures: bool = True
+
+    def run(self) -> tuple[int, Result | None]:
+        """Read, fit, print and write; return the exit code and the result, None where nothing is free."""
+        from skyfold.inference import find
+
+        if self.folder is not None:
+            check_folder(self.folder)
+        method = find(self.method)
+        models = build_models(self.model, len(self.sources), self.priors, self.values, self.redshift, **self.tables)
+        start = time.perf_counter()
+        spectra = [source.read() for source in self.sources]
+        load = time.perf_counter() - start
+        posterior = _posterior(models, spectra)
+        if posterior.ndim == 0:
+            return self._report_statistic(posterior, load), None
+        result = posterior.fit(method, seed=self.seed)
+        click.echo(str(result))
+        code = CONVERGED if result.converged else NOT_CONVERGED
+        if self.folder is not None:
+            self._write(result, load)
+        return (INTERRUPTED if "interrupted" in result.draws.diagnostics else code), result
+
+    def _write(self, result: Result, load: float) -> None:
+        assert self.folder is not None
+        with written_whole(self.folder) as folder:
+            result.save(folder / "posterior.nc")
+            if self.figures:
+                result.save_figures(folder)
+            _write_json(folder / "summary.json", _summary(result, load))
+        click.echo(f"written to {self.folder}")
+
+    def _report_statistic(self, posterior: Posterior, load: float) -> int:
+        """Print the statistic of a posterior without free parameters."""
+        values = {name: float(v) for name, v in posterior.statistics(np.zeros(0)).items()}
+        for name, value in values.items() if len(values) > 1 else ():
+            observation = posterior.pairs[name][1]
+            click.echo(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
+        total = sum(values.values())
+        click.echo(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
+        if self.folder is not None:
+            summary = _fixed_summary(posterior, total, self.seed, load)
+            with written_whole(self.folder) as folder:
+                _write_json(folder / "summary.json", summary)
+            click.echo(f"written to {self.folder}")
+        return CONVERGED
+
+
+def _posterior(models: list[Any], spectra: list[Any]) -> Posterior:
+    from skyfold.posterior import Posterior
+
+    return Posterior(*zip(models, spectra, strict=True))
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,90 @@
+"""``skyfold xray``: fit X-ray spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from skyfold.cli._prior import parse_number, parse_prior
+from skyfold.errors import SkyfoldError
+
+
+@click.command("xray")
+@click.argument("spectra", metavar="SPECTRUM...", nargs=-1, required=True)
+@click.option("--model", "-m", "expression", metavar="EXPR", required=True, help="Model, as in tbabs*(powerlaw+bbodyrad).")
+@click.option(
+    "--energies", "-e", metavar="LO HI", nargs=2, type=float, multiple=True, help="Range to fit, keV; may be repeated."
+)
+@click.option("--prior", "-p", "priors", metavar="NAME=DIST", multiple=True, help="As in powerlaw.PhoIndex=Uniform(1,3).")
+@click.option("--set", "-s", "values", metavar="NAME=VALUE", multiple=True, help="Fix a parameter.")
+@click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
+@click.option("--xsect", metavar="TABLE", help="Photo-electric cross-sections, by XSPEC's names.")
+@click.option("--redshift", "-z", metavar="Z", type=float, help="Value of every parameter called Redshift.")
+@click.option("--response", metavar="FILE", help="Response instead of the header's (single spectrum).")
+@click.option("--arf", metavar="FILE", help="Effective area instead of the header's, or 'none' (single spectrum).")
+@click.option("--background", metavar="FILE", help="Background instead of the header's, or 'none' (single spectrum).")
+@click.option("--method", metavar="NAME", default="auto", show_default=True, help="auto, nuts, map or mle.")
+@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act.")
+@click.option("--no-figures", is_flag=True, help="Write no figures.")
+@click.option("--out", "-o", metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results.")
+def command(
+    spectra: tuple[str, ...],
+    expression: str,
+    energies: tuple[tuple[float, float], ...],
+    priors: tuple[str, ...],
+    values: tuple[str, ...],
+    abund: str | None,
+    xsect: str | None,
+    redshift: float | None,
+    response: str | None,
+    arf: str | None,
+    background: str | None,
+    method: str,
+    seed: int,
+    no_figures: bool,
+    out: Path | None,
+) -> int:
+    """Fit one or several X-ray spectra, or report the statistic when nothing is free.
+
+    Several spectra are fitted jointly and share every parameter. A leading constant factor of the model belongs to each
+    spectrum: constant.factor of the first is fixed to 1 unless --prior or --set names it, constant_2.factor of the
+    second and so on are free. Parameters without --prior or --set have the default priors that 'skyfold models' lists.
+    """
+    from skyfold.cli._job import Job, Source
+
+    overrides = {"response": response, "arf": arf, "background": background}
+    if len(spectra) > 1 and any(v is not None for v in overrides.values()):
+        given = next(name for name, v in overrides.items() if v is not None)
+        raise SkyfoldError(
+            f"--{given} goes with a single spectrum, here are {len(spectra)}; describe the job in a file for 'skyfold fit'."
+        )
+    job = Job(
+        sources=tuple(Source(Path(path), energies=energies, **overrides) for path in spectra),
+        model=expression,
+        priors=_pairs(priors, "--prior", lambda text, _: parse_prior(text)),
+        values=_pairs(values, "--set", parse_number),
+        tables={k: v for k, v in (("abundances", abund), ("cross_sections", xsect)) if v is not None},
+        redshift=redshift,
+        method=method,
+        seed=seed,
+        folder=out,
+        figures=not no_figures,
+    )
+    return job.run()[0]
+
+
+def _pairs(given: tuple[str, ...], option: str, parse: Callable[[str, str], Any]) -> dict[str, Any]:
+    """Split ``NAME=VALUE`` and parse the values."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            form = "DIST" if option == "--prior" else "VALUE"
+            raise SkyfoldError(f"{option} takes NAME={form}, as in powerlaw.norm=...; got '{text}'.")
+        if name in found:
+            raise SkyfoldError(f"{option} names '{name}' twice.")
+        found[name] = parse(value, f"{option} {name}")
+    return found

@@ -1,0 +1,120 @@
+"""Contributions: the pieces of light that a model adds up, each with the factors that act on it."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from skyfold.component import Component, Product, Sum, unknown_name
+from skyfold.errors import SkyfoldError
+from skyfold.parameters import substitute
+
+if TYPE_CHECKING:
+    from skyfold.kernel import Kernel
+    from skyfold.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class Term:
+    """An additive component inside a model: its path in the tree, itself, and the factors that multiply it."""
+
+    path: tuple[Any, ...]
+    component: Component
+    factors: tuple[Component, ...]
+
+    def model(self, *, factors: bool = True) -> Component:
+        """Model of this component alone.
+
+        Parameters
+        ----------
+        factors : keep all multiplicative components; without, only those with a true attribute ``intrinsic``, which
+            belong to the source (a cutoff) and not to what lies before it (absorption).
+        """
+        kept = [f for f in self.factors if factors or getattr(f, "intrinsic", False)]
+        return functools.reduce(operator.mul, [*kept, self.component])
+
+
+def terms(model: Component, path: tuple[Any, ...] = (), factors: tuple[Component, ...] = ()) -> Iterator[Term]:
+    """Additive components of a model, in order, each with its factors; what a Product or Sum holds is opened."""
+    if isinstance(model, Product):
+        outer = tuple(p for p in model.parts if p.kind != "additive")
+        for index, part in enumerate(model.parts):
+            if part.kind == "additive":
+                yield from terms(part, (*path, "parts", index), (*factors, *outer))
+    elif isinstance(model, Sum):
+        for index, part in enumerate(model.parts):
+            yield from terms(part, (*path, "parts", index), factors)
+    else:
+        yield Term(path, model, factors)
+
+
+def term_paths(posterior: Posterior, observation: str) -> dict[str, tuple[Any, ...]]:
+    """Names and paths of the additive components of one observation's model; empty where it is multiplicative."""
+    number = list(posterior.pairs).index(observation)
+    model, _ = posterior.pairs[observation]
+    found: dict[str, tuple[Any, ...]] = {}
+    if model.kind != "additive":
+        return found
+    for term in terms(model):
+        base = name = posterior.component_names.get((number, term.path), term.component.name or "component")
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{base}_{count}"
+        found[name] = term.path
+    return found
+
+
+def select(model: Component, path: tuple[Any, ...] | None, *, factors: bool = True) -> Component:
+    """Part of a model: one additive component with its factors, or all of them (`path` None), with or without factors."""
+    if path is None and factors:
+        return model
+    chosen = [t.model(factors=factors) for t in terms(model) if path is None or t.path == path]
+    return functools.reduce(operator.add, chosen)
+
+
+def find(posterior: Posterior, component: str | None, observation: str | None) -> tuple[str, tuple[Any, ...] | None]:
+    """Observation whose model holds a component, and the component's path in it (None for the whole model).
+
+    Raises
+    ------
+    SkyfoldError
+        If there is no such observation or component.
+    """
+    if observation is not None and observation not in posterior.pairs:
+        raise unknown_name(observation, posterior.pairs, "observation")
+    if component is None:
+        return observation or next(iter(posterior.pairs)), None
+    names: list[str] = []
+    for name in posterior.pairs if observation is None else (observation,):
+        paths = term_paths(posterior, name)
+        if component in paths:
+            return name, paths[component]
+        names += [n for n in paths if n not in names]
+    if component in posterior.component_names.values():
+        raise SkyfoldError(f"'{component}' is multiplicative and has no light of its own; choose among {', '.join(names)}.")
+    raise unknown_name(component, names, "additive component")
+
+
+def folded(posterior: Posterior, latent: Any, observation: str) -> dict[str, jax.Array]:
+    """Expected data of every additive component of one observation's model, at one latent vector (ndim,)."""
+    paths = term_paths(posterior, observation)
+    number = list(posterior.pairs).index(observation)
+    return dict(zip(paths, _folded(number, tuple(paths.values()), posterior.kernel, latent), strict=True))
+
+
+@jax.jit(static_argnums=(0, 1))
+def _folded(number: int, paths: tuple[tuple[Any, ...], ...], kernel: Kernel, z: Any) -> tuple[jax.Array, ...]:
+    model, observation = resolve(kernel, number, z)
+    return tuple(observation.predict(select(model, path)) for path in paths)
+
+
+def resolve(kernel: Kernel, number: int, z: Any) -> tuple[Any, Any]:
+    """Model and observation of one pair with every parameter at its value; traced."""
+    values = kernel.values(z)
+    return substitute(kernel.pairs[number], lambda node: values[node.index])

@@ -1,0 +1,136 @@
+"""Auto: mode search, then adaptive importance sampling around the modes; NUTS where that is not to be trusted.
+
+The draws are accepted when the Pareto k-hat of the weights is below 0.7 and the effective sample size is reached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from skyfold.inference.clock import Clock
+from skyfold.inference.coordinates import Laplace
+from skyfold.inference.draws import Draws
+from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
+from skyfold.inference.maximum import CHUNK, Modes, choose_starts, climb, evaluate, refine, screen
+from skyfold.inference.psis import RELIABLE
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+
+#: Share of the draws that come from wide copies of the proposals, and how much wider these are.
+_DEFENCE = (0.15, 2.0)
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Mode search, adaptive importance sampling, NUTS as the fallback.
+
+    Parameters
+    ----------
+    effective : int
+        Effective draws (Kish) to reach.
+    screen, starts : int
+        Prior draws screened and starts climbed in the search for modes.
+    max_evaluations : int
+        Likelihood evaluations after which importance sampling gives up.
+    max_dimension : int
+        Latent dimensions beyond which NUTS is used at once.
+    """
+
+    name: ClassVar[str] = "auto"
+    effective: int = 4000
+    screen: int = 2048
+    starts: int = 16
+    max_evaluations: int = 60_000
+    max_dimension: int = 40
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+        clock = Clock()
+        progress.stage("searching for modes")
+        points, density, _ = screen(posterior, self.screen, seed)
+        modes = climb(posterior, choose_starts(points, density, self.starts))
+        best = refine(posterior, modes, self.starts)
+        spent = len(points) + modes.evaluations + best.evaluations
+        reason = f"{posterior.ndim} dimensions are too many for importance sampling"
+        sample = None
+        if posterior.ndim <= self.max_dimension:
+            sample, reason = self._importance(posterior, modes, seed, progress)
+            spent += len(sample)
+        if sample is None or reason:
+            from skyfold.inference.nuts import NUTS
+
+            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, modes=modes)
+            return replace(
+                draws,
+                method="auto (nuts)",
+                messages=(f"auto used NUTS: {reason}", *draws.messages),
+                evaluations=spent + draws.evaluations,
+                best=best.z[0],
+                seconds=clock.seconds(),
+            )
+        log_evidence, error = sample.log_evidence()
+        better = int(np.argmax(sample.likelihood))
+        missed = sample.likelihood[better] > best.log_likelihood[0] + 1e-6
+        return Draws(
+            method="auto (importance sampling)",
+            latent=sample.z[None],
+            log_likelihood=sample.likelihood[None],
+            log_weights=sample.log_weights[None],
+            converged=True,
+            messages=(),
+            seed=seed,
+            evaluations=spent,
+            log_evidence=log_evidence,
+            log_evidence_error=error,
+            best=sample.z[better] if missed else best.z[0],
+            mode=modes.z[0],
+            diagnostics={
+                "khat": sample.pareto_k(),
+                "effective": sample.effective(),
+                "efficiency": sample.effective() / len(sample),
+                "modes": len(modes.z),
+            },
+            seconds=clock.seconds(),
+        )
+
+    def _importance(
+        self, posterior: Posterior, modes: Modes, seed: int, progress: Any
+    ) -> tuple[WeightedSample, str]:
+        """Weighted draws, and why they are not to be trusted (empty when they are)."""
+        rng = np.random.default_rng([seed, 2])
+        mixture = _around(modes, Laplace.at(posterior, modes))
+        sample = WeightedSample(posterior.ndim)
+        progress.stage("importance sampling", self.effective)
+        rounds = 0
+        while len(sample) < self.max_evaluations:
+            proposal = defended(mixture, *_DEFENCE)
+            z = proposal.draw(CHUNK, rng)
+            density, likelihood = evaluate(posterior, z)
+            sample.add(z, density, likelihood, proposal, CHUNK)
+            rounds += 1
+            effective = sample.effective()
+            progress.update(effective, f"{effective:.0f} of {self.effective} effective draws")
+            if effective >= self.effective and sample.pareto_k() < RELIABLE:
+                return sample, ""
+            if rounds >= 12 and effective < 0.02 * len(sample):
+                return sample, f"importance sampling is {100 * effective / len(sample):.1f}% efficient"
+            if rounds in (2, 4) and len(mixture.means) < 8:
+                mixture = split(mixture, sample)
+            mixture = refit(mixture, sample)
+        return sample, f"k-hat {sample.pareto_k():.2f}, {sample.effective():.0f} effective draws after {len(sample)} evaluations"
+
+
+def _around(modes: Modes, laplace: Laplace) -> Mixture:
+    """Mixture of the Laplace approximations at the modes."""
+    coordinates = laplace.coordinates
+    roots = np.linalg.cholesky(1.1 * laplace.covariance)
+    slope = coordinates.log_slope(modes.z)
+    log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1) - slope
+    mass = np.exp(log_mass - log_mass.max())
+    keep = mass > 1e-6
+    mass = np.maximum(mass[keep] / mass[keep].sum(), 0.02)
+    return Mixture(mass / mass.sum(), coordinates.from_latent(modes.z[keep]), roots[keep], coordinates)

@@ -1,0 +1,284 @@
+"""Maximum of the likelihood (`MLE`) and of the posterior (`MAP`): damped Fisher scoring from many starts at once.
+
+The metric of Fisher scoring, J' M J (+ 1 with the prior), is that of the latent space, so it costs one forward
+Jacobian and no second derivative. Starts are the best of many quasi-random prior draws. `MLE` maximises the likelihood
+inside the prior's support, with the bounds of bounded priors as an active set: that is what XSPEC's best fit means.
+`MAP` is the mode of the density *in latent coordinates*, in which the prior is standard normal; a mode is not
+invariant, and this one differs from the mode in the physical parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.errors import SkyfoldError
+from skyfold.inference.clock import Clock
+from skyfold.inference.draws import Draws
+from skyfold.inference.quasirandom import normal_points
+from skyfold.kernel import Kernel
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Longest step, in units of the prior's standard deviation, that a coordinate takes at once.
+_MAX_STEP = 2.0
+#: Damping at which a start is given up as converged: no step of any useful length goes up.
+_MAX_DAMPING = 1e9
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Distinct local maxima, best first.
+
+    Attributes
+    ----------
+    z : (n, ndim) latent vectors.
+    value : (n,) objective there.
+    log_likelihood : (n,)
+    gradient : (n, ndim) gradient of the objective.
+    metric : (n, ndim, ndim) Fisher metric, the prior's included.
+    converged : (n,) whether the gradient vanishes there to working precision.
+    evaluations : expected-data evaluations spent, those of the Jacobians included.
+    """
+
+    z: np.ndarray
+    value: np.ndarray
+    log_likelihood: np.ndarray
+    gradient: np.ndarray
+    metric: np.ndarray
+    converged: np.ndarray
+    evaluations: int
+
+
+@dataclass(frozen=True)
+class MLE:
+    """Maximum of the likelihood inside the prior's support.
+
+    Parameters
+    ----------
+    screen : int
+        Quasi-random prior draws whose best are the starts.
+    starts : int
+        Number of starts, optimised together.
+    max_steps : int
+        Most Fisher-scoring steps.
+    """
+
+    name: ClassVar[str] = "mle"
+    screen: int = 4096
+    starts: int = 32
+    max_steps: int = 200
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+        return _point(self, posterior, seed, progress, with_prior=False)
+
+
+@dataclass(frozen=True)
+class MAP:
+    """Mode of the posterior density in latent coordinates; settings as for `MLE`."""
+
+    name: ClassVar[str] = "map"
+    screen: int = 4096
+    starts: int = 32
+    max_steps: int = 200
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+        return _point(self, posterior, seed, progress, with_prior=True)
+
+
+def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *, with_prior: bool) -> Draws:
+    clock = Clock()
+    progress.stage("screening the prior")
+    points, density, likelihood = screen(posterior, method.screen, seed)
+    starts = choose_starts(points, density, method.starts)
+    progress.stage("climbing")
+    modes = climb(posterior, starts, max_steps=method.max_steps)
+    evaluations = len(points) + modes.evaluations
+    best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
+    evaluations += best.evaluations
+    chosen = modes if with_prior else best
+    messages = () if chosen.converged[0] else (f"{method.name}: the best maximum is not a stationary point to working precision",)
+    return Draws(
+        method=method.name,
+        latent=chosen.z[:1][None],
+        log_likelihood=chosen.log_likelihood[:1][None],
+        converged=bool(chosen.converged[0]),
+        messages=messages,
+        seed=seed,
+        evaluations=evaluations,
+        best=best.z[0],
+        mode=modes.z[0],
+        diagnostics={
+            "modes": len(chosen.z),
+            "mode_values": chosen.value.tolist(),
+            "metric": (chosen.metric[0] if with_prior else chosen.metric[0] - np.eye(posterior.ndim)),
+        },
+        seconds=clock.seconds(),
+    )
+
+
+# -- screening -------------------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def batch_density(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Log density and log-likelihood of latent vectors (n, ndim); the executable every batch method shares."""
+
+    def one(point: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value = kernel.log_likelihood(point)
+        return value + kernel.log_prior(point), value
+
+    return jax.lax.map(jax.vmap(one), z)
+
+
+#: Latent vectors per call of `evaluate`, and per inner block that stays in the processor's cache.
+CHUNK, BLOCK = 1024, 64
+
+
+def evaluate(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log density and log-likelihood of latent vectors (n, ndim), in calls of one fixed shape.
+
+    A density that is not finite becomes -inf.
+    """
+    density, likelihood = np.empty(len(z)), np.empty(len(z))
+    for start in range(0, len(z), CHUNK):
+        piece = z[start : start + CHUNK]
+        padded = np.zeros((CHUNK, z.shape[1]))
+        padded[: len(piece)] = piece
+        d, ell = batch_density(posterior.kernel, padded.reshape(CHUNK // BLOCK, BLOCK, -1))
+        density[start : start + CHUNK] = np.ravel(d)[: len(piece)]
+        likelihood[start : start + CHUNK] = np.ravel(ell)[: len(piece)]
+    bad = ~np.isfinite(density)
+    density[bad], likelihood[bad] = -np.inf, -np.inf
+    return density, likelihood
+
+
+def screen(posterior: Posterior, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Quasi-random prior draws (n, ndim) with their log density and log-likelihood.
+
+    Raises
+    ------
+    SkyfoldError
+        If the likelihood is finite nowhere.
+    """
+    points = normal_points(n, posterior.ndim, np.random.default_rng([seed, 1]))
+    density, likelihood = evaluate(posterior, points)
+    if not np.any(np.isfinite(density)):
+        raise SkyfoldError(
+            f"The likelihood is not finite at any of {n} draws of the prior: the model gives NaN or infinite expected "
+            "data. Check the priors' ranges against the energies that are fitted."
+        )
+    return points, density, likelihood
+
+
+def choose_starts(points: np.ndarray, density: np.ndarray, n: int) -> np.ndarray:
+    """Pick `n` starts: half the best by density, half spread out among the better quarter."""
+    order = np.argsort(-density)
+    order = order[np.isfinite(density[order])]
+    best = list(order[: n // 2])
+    pool = order[: max(n, len(order) // 4)]
+    distance = np.min(((points[pool][:, None] - points[best][None]) ** 2).sum(-1), axis=1)
+    while len(best) < n and len(pool):
+        farthest = int(np.argmax(distance))
+        best.append(pool[farthest])
+        distance = np.minimum(distance, ((points[pool] - points[pool[farthest]]) ** 2).sum(-1))
+    return points[np.resize(best, n)]
+
+
+# -- Fisher scoring --------------------------------------------------------------------------------------------------
+
+
+def climb(
+    posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, max_steps: int = 200
+) -> Modes:
+    """Climb from every start (n, ndim) and return the distinct maxima."""
+    low, high = posterior.latent_bounds()
+    weight = 1.0 if with_prior else 0.0
+    z, value, likelihood, gradient, metric, decrement, steps = (
+        np.asarray(a) for a in _climb(posterior.kernel, starts, low, high, weight, max_steps)
+    )
+    full = metric + (1.0 - weight) * np.eye(posterior.ndim)
+    cost = (int(steps) + 1) * len(starts) * (posterior.ndim + 1)
+    finite = np.isfinite(value)
+    if not finite.any():
+        raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
+    order = [i for i in np.argsort(-value) if finite[i]]
+    kept: list[int] = []
+    for i in order:
+        if not any(_same(z[i] - z[k], full[k], value[k] - value[i]) for k in kept):
+            kept.append(i)
+    return Modes(z[kept], value[kept], likelihood[kept], gradient[kept], full[kept], decrement[kept] < 1e-6, cost)
+
+
+def refine(posterior: Posterior, modes: Modes, size: int, *, max_steps: int = 200) -> Modes:
+    """Maxima of the likelihood reached from posterior modes, in a batch of `size` (no new executable)."""
+    return climb(posterior, modes.z[np.arange(size) % len(modes.z)], with_prior=False, max_steps=max_steps)
+
+
+def _same(difference: np.ndarray, metric: np.ndarray, drop: float) -> bool:
+    return bool(difference @ metric @ difference < 0.1 + 2.0 * abs(drop) and abs(drop) < 1.0)
+
+
+@jax.jit
+def _climb(
+    kernel: Kernel, starts: jax.Array, low: jax.Array, high: jax.Array, weight: float, max_steps: int
+) -> tuple[jax.Array, ...]:
+    n, ndim = starts.shape
+
+    @jax.vmap
+    def linearise(z: jax.Array) -> tuple[jax.Array, ...]:
+        likelihood, gradient, metric = kernel.linearised(z)
+        prior = -0.5 * jnp.sum(z**2)
+        if not all(p.exact for p in kernel.priors):
+            correction, slope = jax.value_and_grad(kernel.correction)(z)
+            prior, gradient = prior + correction, gradient + weight * slope
+        good = jnp.isfinite(likelihood) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(metric))
+        value = jnp.where(good, likelihood + weight * prior, -jnp.inf)
+        gradient = jnp.where(good, gradient - weight * z, 0.0)
+        metric = jnp.where(good, metric + weight * jnp.eye(ndim), jnp.eye(ndim))
+        return value, likelihood, gradient, metric
+
+    @jax.vmap
+    def propose(z: jax.Array, gradient: jax.Array, metric: jax.Array, damping: jax.Array) -> tuple[jax.Array, ...]:
+        # coordinates at a bound that would go past it are held
+        held = ((z <= low) & (gradient < 0)) | ((z >= high) & (gradient > 0))
+        free = jnp.where(held, 0.0, 1.0)
+        scale = jnp.maximum(jnp.diagonal(metric), 1e-30)
+        damped = metric * free[:, None] * free + jnp.diag(scale * damping * free + (1.0 - free) + 1e-12 * scale)
+        step = jnp.linalg.solve(damped, gradient * free)
+        step = step * jnp.minimum(1.0, _MAX_STEP / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+        new = jnp.clip(z + step, low, high)
+        return new, jnp.sum((new - z) * gradient * free)
+
+    def advance(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        step, z, value, likelihood, gradient, metric, damping, decrement = state
+        new, gain = propose(z, gradient, metric, damping)
+        new_value, new_likelihood, new_gradient, new_metric = linearise(new)
+        up = new_value > value
+        pick = lambda a, b: jnp.where(jnp.reshape(up, (-1,) + (1,) * (a.ndim - 1)), a, b)  # noqa: E731
+        # the promised gain of an almost undamped step tells how far the maximum still is
+        decrement = jnp.where(damping < 0.1, jnp.abs(gain), decrement)
+        return (
+            step + 1,
+            pick(new, z),
+            pick(new_value, value),
+            pick(new_likelihood, likelihood),
+            pick(new_gradient, gradient),
+            pick(new_metric, metric),
+            jnp.clip(jnp.where(up, damping * 0.2, damping * 4.0), 1e-10, 10 * _MAX_DAMPING),
+            decrement,
+        )
+
+    def unfinished(state: tuple[jax.Array, ...]) -> jax.Array:
+        damping, decrement = state[6], state[7]
+        return (state[0] < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9))
+
+    starts = jnp.clip(starts, low, high)
+    start = (0, starts, *linearise(starts), jnp.full(n, 0.01), jnp.full(n, jnp.inf))
+    steps, z, value, likelihood, gradient, metric, _, decrement = jax.lax.while_loop(unfinished, advance, start)
+    return z, value, likelihood, gradient, metric, decrement, steps

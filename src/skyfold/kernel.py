@@ -1,0 +1,139 @@
+"""Kernel: what of a posterior is compiled. Names and tokens are gone, every number is an array.
+
+Two posteriors whose kernels have the same structure and shapes share every executable, whatever their data, priors'
+numbers and names are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.observation import Observation
+from skyfold.parameters import Parameter, Prior, Reference, parameters_in, substitute
+
+
+class Kernel(eqx.Module):
+    """Pure functions of the latent vector z, which is a priori standard normal.
+
+    Attributes
+    ----------
+    priors : one per parameter, with numbers or references to other parameters as arguments.
+    pairs : (model, observation) pairs, with references in place of parameters.
+    shapes : latent shape of each parameter; z is their concatenation.
+    order : order in which priors can be evaluated, hyper-parameters first.
+    """
+
+    priors: tuple[Prior, ...]
+    pairs: tuple[tuple[Any, Observation], ...]
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    order: tuple[int, ...] = eqx.field(static=True)
+
+    def values(self, z: jax.Array) -> tuple[jax.Array, ...]:
+        """Values of the parameters, in the order of `priors`."""
+        values: dict[int, jax.Array] = {}
+        for index in self.order:
+            values[index] = _resolved(self.priors[index], values).transport(self._piece(z, index))
+        return tuple(values[i] for i in range(len(self.priors)))
+
+    def expected(self, z: jax.Array) -> tuple[jax.Array, ...]:
+        """Expected data of every observation."""
+        values = dict(enumerate(self.values(z)))
+        pairs = _resolved(self.pairs, values)
+        return tuple(observation.predict(model) for model, observation in pairs)
+
+    def observations(self, z: jax.Array) -> tuple[Observation, ...]:
+        """Observations with their own parameters resolved."""
+        own = tuple(o for _, o in self.pairs)
+        return _resolved(own, dict(enumerate(self.values(z)))) if any(True for _ in _symbols(own)) else own
+
+    def log_prior(self, z: jax.Array) -> jax.Array:
+        """Log prior density in latent space, normalised."""
+        return -0.5 * jnp.sum(z**2) - 0.5 * z.size * jnp.log(2 * jnp.pi) + self.correction(z)
+
+    def correction(self, z: jax.Array) -> jax.Array | float:
+        """Log density that inexact transports add to the standard normal one."""
+        if all(p.exact for p in self.priors):
+            return 0.0
+        values = dict(enumerate(self.values(z)))
+        return sum(_resolved(p, values).correction(self._piece(z, i)) for i, p in enumerate(self.priors))
+
+    def log_likelihood(self, z: jax.Array) -> jax.Array:
+        """Log-likelihood of all data."""
+        pairs = zip(self.observations(z), self.expected(z), strict=True)
+        return sum((o.log_likelihood(m) for o, m in pairs), start=jnp.zeros(()))
+
+    def log_density(self, z: jax.Array) -> jax.Array:
+        """Log posterior density in latent space, up to the evidence."""
+        return self.log_prior(z) + self.log_likelihood(z)
+
+    def statistics(self, z: jax.Array) -> jax.Array:
+        """Statistic of every observation."""
+        pairs = zip(self.observations(z), self.expected(z), strict=True)
+        return jnp.stack([o.statistic(m) for o, m in pairs])
+
+    def linearised(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Log-likelihood, its gradient (ndim,) and Fisher metric (ndim, ndim), by one forward Jacobian."""
+
+        def push(tangent: jax.Array) -> tuple[Any, Any]:
+            return jax.jvp(self.expected, (z,), (tangent,))
+
+        expected, jacobian = jax.vmap(push, out_axes=(None, 0))(jnp.eye(z.size, dtype=z.dtype))
+        value, gradient = jnp.zeros(()), jnp.zeros(z.shape)
+        metric = jnp.zeros((z.size, z.size))
+        for observation, m, j in zip(self.observations(z), expected, jacobian, strict=True):
+            own, slope = jax.value_and_grad(observation.log_likelihood)(m)
+            value = value + own
+            gradient = gradient + j @ slope
+            metric = metric + (j * observation.fisher(m)) @ j.T
+        return value, gradient, metric
+
+    def _piece(self, z: jax.Array, index: int) -> jax.Array:
+        start = sum(int(np.prod(s)) for s in self.shapes[:index])
+        shape = self.shapes[index]
+        return jnp.reshape(z[start : start + int(np.prod(shape))], shape)
+
+
+def build_kernel(parameters: list[Parameter], pairs: list[tuple[Any, Observation]]) -> Kernel:
+    """Replace parameters by references and numbers by arrays.
+
+    Parameters
+    ----------
+    parameters : distinct parameters, in the order in which they take their pieces of z.
+    pairs : models and observations that hold them.
+    """
+    index = {p.token: i for i, p in enumerate(parameters)}
+
+    def refer(node: Any) -> Any:
+        return Reference(index[node.token])
+
+    priors = tuple(substitute(p.prior, refer) for p in parameters)
+    stripped = tuple((substitute(m, refer), substitute(o, refer)) for m, o in pairs)
+    order: list[int] = []
+
+    def place(i: int) -> None:
+        for inner in parameters_in(parameters[i].prior):
+            place(index[inner.token])
+        if i not in order:
+            order.append(i)
+
+    for i in range(len(parameters)):
+        place(i)
+    kernel = Kernel(priors, stripped, tuple(p.prior.latent_shape for p in parameters), tuple(order))
+    return jax.tree.map(_as_array, kernel)
+
+
+def _as_array(leaf: Any) -> Any:
+    return jnp.asarray(leaf) if isinstance(leaf, float | int | np.ndarray | np.generic) else leaf
+
+
+def _resolved(tree: Any, values: dict[int, jax.Array]) -> Any:
+    return substitute(tree, lambda node: values[node.index])
+
+
+def _symbols(tree: Any) -> Any:
+    return (n for n in jax.tree.leaves(tree, is_leaf=lambda n: isinstance(n, Reference)) if isinstance(n, Reference))

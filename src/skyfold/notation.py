@@ -1,0 +1,107 @@
+"""Notation: how numbers with errors, units and parameter names are written in text and on axes."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_FACTOR = re.compile(r"^([A-Za-z%]+|10|1)(?:\^|\*\*)?\(?([+-]?\d+(?:\.\d+)?)?\)?$")
+_SYMBOLS = {
+    "PhoIndex": r"\Gamma",
+    "alpha": r"\alpha",
+    "beta": r"\beta",
+    "nH": r"N_\mathrm{H}",
+    "kT": r"kT",
+    "Tin": r"T_\mathrm{in}",
+    "Redshift": r"z",
+    "redshift": r"z",
+    "Sigma": r"\sigma",
+    "LineE": r"E_\mathrm{line}",
+}
+
+
+def with_errors(value: float, plus: float, minus: float) -> tuple[str, str]:
+    """Write a value and its upper and lower error, the errors to two significant digits.
+
+    Returns
+    -------
+    value, errors : such as ``"0.745"`` and ``"+0.036 -0.034"``.
+    """
+    error = max(abs(plus), abs(minus))
+    if not math.isfinite(value):
+        return "-", "-"
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.5g}", "-"
+    top = max(abs(value), error)
+    if not 1e-3 <= top < 1e5:
+        digits = _between(math.floor(math.log10(top)) - math.floor(math.log10(error)) + 1)
+        return f"{value:.{digits}e}", f"+{abs(plus):.1e} -{abs(minus):.1e}"
+    decimals = _between(1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f}", f"+{abs(plus):.{decimals}f} -{abs(minus):.{decimals}f}"
+
+
+def interval(low: float, high: float, error: float) -> str:
+    """Write an interval to the digits that an error of this size deserves: ``"0.691 .. 0.805"``."""
+    return f"{with_errors(low, error, error)[0]} .. {with_errors(high, error, error)[0]}"
+
+
+def scale_of(low: float, high: float) -> int:
+    """Power of ten to take out of the numbers on an axis, 0 where they read well as they are."""
+    top = max(abs(low), abs(high))
+    if not math.isfinite(top) or top == 0.0:
+        return 0
+    exponent = math.floor(math.log10(top))
+    return 0 if -2 <= exponent <= 3 else exponent
+
+
+def unit_latex(unit: str, scale: int = 0) -> str:
+    """Write a unit for an axis, ``"photons/keV/cm^2/s"`` as products of powers, after an optional power of ten."""
+    shown = _unit(unit)
+    if scale:
+        shown = rf"$10^{{{scale}}}$ {shown}".strip()
+    return shown
+
+
+def name_latex(name: str) -> tuple[str, str]:
+    """Split and write a parameter's name: the component (plain text, may be empty) and the symbol."""
+    component, _, field = name.rpartition(".")
+    base, bracket, index = field.partition("[")
+    symbol = f"${_SYMBOLS[base]}$" if base in _SYMBOLS else plain(base)
+    return plain(component), symbol + (f"[{index}" if bracket else "")
+
+
+def axis_label(name: str, unit: str, scale: int = 0, *, logarithm: bool = False, lines: bool = True) -> str:
+    """Label of an axis: component, symbol and unit."""
+    component, symbol = name_latex(name)
+    if logarithm:
+        symbol = rf"$\log_{{10}}$ {symbol}"
+    shown = unit_latex(unit, scale)
+    parts = [p for p in (component, symbol, f"[{shown}]" if shown else "") if p]
+    return "\n".join(parts) if lines else " ".join(parts)
+
+
+def plain(text: str) -> str:
+    """Text that matplotlib does not take for mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _between(digits: int) -> int:
+    return min(max(digits, 0), 12)
+
+
+def _unit(unit: str) -> str:
+    if not unit:
+        return ""
+    found: list[str] = []
+    # every slash divides by the factors up to the next one
+    for number, group in enumerate(unit.replace("×", " ").split("/")):
+        for factor in group.replace("*", " * ").replace(" *  * ", "**").replace(" * ", " ").split():
+            match = _FACTOR.match(factor)
+            if match is None:
+                return plain(unit)
+            base, power = match.group(1), float(match.group(2) or 1)
+            power = -power if number else power
+            if base == "1":
+                continue
+            found.append(rf"{base}$^{{{power:g}}}$" if power != 1 else base)
+    return " ".join(found)

@@ -1,0 +1,75 @@
+"""Observation: folds a model through an instrument and says how likely its data are."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.annotation import Annotation
+from skyfold.likelihoods import Likelihood
+
+
+class Observation(eqx.Module):
+    """Base of every observation: immutable, a pytree whose leaves are what the likelihood needs.
+
+    A subclass writes `predict`; what it keeps for people only (paths, headers, unfiltered data) goes into the
+    annotation, which compilation does not see. It may own parameters: fields declared with
+    `skyfold.parameters.parameter`.
+
+    Attributes
+    ----------
+    likelihood : Likelihood
+        The data and their distribution.
+    annotation : Annotation
+        Holds an object with an attribute ``name``, or the name itself.
+    """
+
+    likelihood: Likelihood
+    annotation: Annotation = eqx.field(static=True)
+
+    def predict(self, model: Any) -> jax.Array:
+        """Expected data of a model without free parameters, shape (n_data,)."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        """Name in tables, plots and files."""
+        return str(getattr(self.annotation.value, "name", self.annotation.value) or "observation")
+
+    @property
+    def data(self) -> np.ndarray:
+        """Observed data, shape (n_data,)."""
+        return self.likelihood.data
+
+    @property
+    def n_data(self) -> int:
+        """Number of data."""
+        return int(np.size(self.likelihood.data))
+
+    def pointwise(self, expected: jax.Array) -> jax.Array:
+        """Log-likelihood of each datum, shape (n_data,)."""
+        return self.likelihood.pointwise(expected)
+
+    def log_likelihood(self, expected: jax.Array) -> jax.Array:
+        """Log-likelihood of all data."""
+        return jnp.sum(self.pointwise(expected))
+
+    def fisher(self, expected: jax.Array) -> jax.Array:
+        """Fisher information of each expected datum, shape (n_data,)."""
+        return self.likelihood.fisher(expected)
+
+    def statistic(self, expected: jax.Array) -> jax.Array:
+        """Statistic as the field prints it (C-stat, chi-squared)."""
+        return self.likelihood.statistic(expected)
+
+    def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        """Draw data for expected data; leading batch axes are kept."""
+        return self.likelihood.sample(rng, expected)
+
+    def with_data(self, data: Any) -> Self:
+        """Same observation of other data."""
+        return eqx.tree_at(lambda o: o.likelihood, self, self.likelihood.with_data(data))

@@ -1,0 +1,276 @@
+"""Posterior: joins models and observations; latent vector to named values, densities, predictions, metric, fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.component import Component, component_names, parameter_fields, parameter_names, text_table
+from skyfold.errors import SkyfoldError
+from skyfold.kernel import Kernel, build_kernel
+from skyfold.observation import Observation
+from skyfold.parameters import Label, Parameter, Prior, parameters_in
+from skyfold.priors import NumPyroPrior
+
+if TYPE_CHECKING:
+    from skyfold.result import Result
+
+#: Coordinates of a bounded prior beyond which its value is the bound itself to double precision.
+LATENT_EDGE = 8.3
+
+
+@dataclass(frozen=True)
+class FreeParameter:
+    """A free parameter of a posterior: its name, label, prior, and its piece of the latent vector."""
+
+    name: str
+    label: Label
+    prior: Prior
+    latent: slice
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its value."""
+        return self.prior.shape
+
+
+class Posterior:
+    """Joint posterior of models and the observations they are folded into.
+
+    Parameters
+    ----------
+    *pairs : (model, observation)
+        Any number of pairs; a parameter that stands in several is one parameter.
+    named : mapping of str to (model, observation), optional
+        The same with names of your own: ``Posterior({"pn": (source, pn)})``.
+
+    Raises
+    ------
+    SkyfoldError
+        If something is not a (model, observation) pair or names clash.
+
+    Examples
+    --------
+    >>> sf.Posterior((source, pn), (Constant(sf.LogNormal(0, 0.1)) * source, mos1)).fit()  # doctest: +SKIP
+    """
+
+    def __init__(self, *pairs: Any) -> None:
+        self.pairs: dict[str, tuple[Component, Observation]] = _named_pairs(pairs)
+        models = [m for m, _ in self.pairs.values()]
+        self.component_names = component_names(models)
+        self._fields = parameter_names(models)
+        free: dict[str, tuple[Parameter, Label]] = {
+            name: (entry.value, entry.label)
+            for name, entry in self._fields.items()
+            if isinstance(entry.value, Parameter)
+        }
+        for name, (_, observation) in self.pairs.items():
+            for field, label, value in parameter_fields(observation):
+                known = {p.token for p, _ in free.values()}
+                for p in parameters_in(value):
+                    if p.token not in known:
+                        full = p.name or (f"{name}.{field}" if p is value else f"{name}.{field}.{p.token}")
+                        free[full] = (p, label)
+        self._parameters = [p for p, _ in free.values()]
+        self.parameters: tuple[FreeParameter, ...] = tuple(_slices(free))
+        self.ndim: int = self.parameters[-1].latent.stop if self.parameters else 0
+
+    # -- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the free parameters; those of vector parameters stand once."""
+        return tuple(p.name for p in self.parameters)
+
+    @property
+    def n_data(self) -> int:
+        """Number of data of all observations."""
+        return sum(o.n_data for _, o in self.pairs.values())
+
+    @property
+    def exact(self) -> bool:
+        """Whether every prior is an exact normal transport, so that the unit cube may be used."""
+        return all(p.prior.exact for p in self.parameters)
+
+    @property
+    def statistic_name(self) -> str:
+        """Name of the statistic: that of the observations, joined where they differ."""
+        return "+".join(dict.fromkeys(o.likelihood.statistic_name for _, o in self.pairs.values()))
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """What is compiled; its leaves are traced arguments of every executable."""
+        return build_kernel(self._parameters, list(self.pairs.values()))
+
+    def latent_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Latent coordinates (ndim,) at which bounded priors reach their lower and upper limits, infinite elsewhere."""
+        low, high = np.full(self.ndim, -np.inf), np.full(self.ndim, np.inf)
+        for p in self.parameters:
+            lower, upper = p.prior.bounded
+            if lower:
+                low[p.latent] = -LATENT_EDGE
+            if upper:
+                high[p.latent] = LATENT_EDGE
+        return low, high
+
+    # -- pure functions of the latent vector ---------------------------------------------------------------------
+
+    def log_prior(self, z: Any) -> jax.Array:
+        """Log prior density of latent vectors (..., ndim)."""
+        return _batched(Kernel.log_prior, self.kernel, z)
+
+    def log_likelihood(self, z: Any) -> jax.Array:
+        """Log-likelihood of latent vectors (..., ndim)."""
+        return _batched(Kernel.log_likelihood, self.kernel, z)
+
+    def log_density(self, z: Any) -> jax.Array:
+        """Log posterior density of latent vectors (..., ndim), up to the evidence."""
+        return _batched(Kernel.log_density, self.kernel, z)
+
+    def predict(self, z: Any) -> dict[str, jax.Array]:
+        """Expected data of every observation, each (..., n_data)."""
+        return dict(zip(self.pairs, _batched(Kernel.expected, self.kernel, z), strict=True))
+
+    def statistics(self, z: Any) -> dict[str, jax.Array]:
+        """Statistic of every observation, each (...)."""
+        values = _batched(Kernel.statistics, self.kernel, z)
+        return {name: values[..., i] for i, name in enumerate(self.pairs)}
+
+    def metric(self, z: Any) -> jax.Array:
+        """Metric J' M J + 1 (..., ndim, ndim): Fisher information of the data plus that of the prior."""
+        return _batched(_metric, self.kernel, z)
+
+    def values(self, z: Any) -> dict[str, jax.Array]:
+        """Values of the free parameters by name, each (..., shape)."""
+        return dict(zip(self.names, _batched(Kernel.values, self.kernel, z), strict=True))
+
+    def resolved(self, z: Any) -> dict[str, tuple[Component, Observation]]:
+        """Models and observations with every parameter at its value for one latent vector (ndim,)."""
+        values = self.values(np.asarray(z))
+        numbers = {p.token: np.asarray(values[f.name]) for p, f in zip(self._parameters, self.parameters, strict=True)}
+        from skyfold.parameters import substitute
+
+        return substitute(self.pairs, lambda node: _plain(numbers[node.token]))
+
+    def draw_prior(self, n: int, seed: int = 0) -> np.ndarray:
+        """Latent vectors (n, ndim) drawn from the prior."""
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal((n, self.ndim))
+        for p in self.parameters:
+            if isinstance(p.prior, NumPyroPrior):
+                z[:, p.latent] = [p.prior.draw(rng).ravel() for _ in range(n)]
+        return z
+
+    # -- inference -----------------------------------------------------------------------------------------------
+
+    def fit(self, method: Any = "auto", *, seed: int = 0, progress: bool | None = None) -> Result:
+        """Explore the posterior.
+
+        Parameters
+        ----------
+        method : str or Method, default "auto"
+            ``"auto"``, ``"nuts"``, ``"map"``, ``"mle"``, or a settings object such as ``sf.NUTS(chains=8)``.
+        seed : int
+            The same seed gives the same draws.
+        progress : bool, optional
+            Show a progress bar; by default when standard error is a terminal.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        SkyfoldError
+            If nothing is free, the method is unknown, or no point of the prior gives a finite likelihood.
+        """
+        from skyfold.inference import run
+
+        return run(self, method, seed=seed, progress=progress)
+
+    def __repr__(self) -> str:
+        pairs = "\n".join(f"  {name}: {m!r}  ~  {o!r}" for name, (m, o) in self.pairs.items())
+        return f"Posterior of {self.ndim} latent dimensions, {self.n_data} data\n{pairs}\n{self.table()}"
+
+    def table(self) -> str:
+        """Return the free parameters as a text table."""
+        rows = [(p.name, p.label.unit, repr(p.prior), p.label.description) for p in self.parameters]
+        return text_table(("parameter", "unit", "prior", "description"), rows)
+
+
+def _metric(kernel: Kernel, z: jax.Array) -> jax.Array:
+    return kernel.linearised(z)[2] + jnp.eye(z.size)
+
+
+def _batched(function: Any, kernel: Kernel, z: Any) -> Any:
+    z = jnp.asarray(z, dtype=float)
+    return _one(function, kernel, z) if z.ndim == 1 else _many(function, kernel, z)
+
+
+def _one(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+    return _jitted(function, kernel, z)
+
+
+def _many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+    flat = jnp.reshape(z, (-1, z.shape[-1]))
+    result = _jitted_many(function, kernel, flat)
+    return jax.tree.map(lambda a: jnp.reshape(a, (*z.shape[:-1], *a.shape[1:])), result)
+
+
+@jax.jit(static_argnums=0)
+def _jitted(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+    return function(kernel, z)
+
+
+@jax.jit(static_argnums=0)
+def _jitted_many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+    return jax.vmap(lambda one: function(kernel, one))(z)
+
+
+def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
+    if len(pairs) == 1 and isinstance(pairs[0], Mapping):
+        named = dict(pairs[0])
+    else:
+        named = {}
+        for pair in pairs:
+            _check_pair(pair)
+            base = name = pair[1].name
+            number = 1
+            while name in named:
+                number += 1
+                name = f"{base}_{number}"
+            named[name] = pair
+    if not named:
+        raise SkyfoldError("A Posterior needs at least one (model, observation) pair.")
+    for pair in named.values():
+        _check_pair(pair)
+    return named
+
+
+def _check_pair(pair: Any) -> None:
+    good = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Component) and isinstance(pair[1], Observation)
+    if not good:
+        raise SkyfoldError(
+            "Posterior takes (model, observation) pairs, as in sf.Posterior((source, pn)); got "
+            f"{type(pair).__name__}{' of ' + ', '.join(type(x).__name__ for x in pair) if isinstance(pair, tuple) else ''}."
+        )
+
+
+def _slices(free: dict[str, tuple[Parameter, Label]]) -> list[FreeParameter]:
+    start = 0
+    found = []
+    for name, (p, label) in free.items():
+        size = int(np.prod(p.prior.latent_shape))
+        found.append(FreeParameter(name, label, p.prior, slice(start, start + size)))
+        start += size
+    return found
+
+
+def _plain(array: np.ndarray) -> Any:
+    return float(array) if array.ndim == 0 else array

@@ -1,0 +1,118 @@
+"""Predictive checks: expected and replicated data of draws, and how often replicates fit worse than the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from skyfold.observation import Observation
+    from skyfold.posterior import Posterior
+
+#: Latent vectors in one call of a compiled function: one shape, one executable.
+CHUNK = 256
+
+#: Replicates of a posterior predictive check.
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Goodness:
+    """Posterior predictive check.
+
+    Attributes
+    ----------
+    p_value : fraction of replicates whose statistic is at least that of the data, for the same draw.
+    observations : the same for each observation.
+    replicates : number of replicates.
+    statistic : name of the statistic.
+    """
+
+    p_value: float
+    observations: dict[str, float]
+    replicates: int
+    statistic: str
+
+
+def in_chunks(function: Callable[[np.ndarray], Any], *arrays: np.ndarray, size: int = CHUNK) -> Any:
+    """Apply a batched function to arrays (n, ...) in calls of one fixed length; the last one is padded.
+
+    Returns
+    -------
+    pytree of (n, ...) NumPy arrays
+    """
+    pieces = []
+    n = len(arrays[0])
+    for start in range(0, n, size):
+        index = np.minimum(np.arange(start, start + size), n - 1)
+        kept = min(size, n - start)
+        pieces.append(jax.tree.map(lambda a, kept=kept: np.asarray(a)[:kept], function(*(a[index] for a in arrays))))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
+    """Expected data of every observation, each (n, n_data), for latent vectors (n, ndim)."""
+    return in_chunks(posterior.predict, latent)
+
+
+def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Statistic of data sets for expected data, both (n, n_data).
+
+    Returns
+    -------
+    (n,) array
+    """
+    same, kind = jax.tree.flatten(observation)
+    sets = [jax.tree.leaves(observation.with_data(d)) for d in data]
+    changed = tuple(i for i, leaf in enumerate(same) if sets[0][i] is not leaf)
+    stacked = [np.stack([leaves[i] for leaves in sets]) for i in changed]
+    rest = tuple(None if i in changed else leaf for i, leaf in enumerate(same))
+
+    def call(*chunk: np.ndarray) -> Any:
+        return _statistics(kind, changed, rest, chunk[1:], chunk[0])
+
+    return in_chunks(call, np.asarray(expected), *stacked)
+
+
+@jax.jit(static_argnums=(0, 1))
+def _statistics(kind: Any, changed: tuple[int, ...], rest: tuple[Any, ...], stacked: Any, expected: Any) -> Any:
+    def one(own: Any, m: Any) -> Any:
+        leaves = list(rest)
+        for i, leaf in zip(changed, own, strict=True):
+            leaves[i] = leaf
+        return jax.tree.unflatten(kind, leaves).statistic(m)
+
+    return jax.vmap(one)(stacked, expected)
+
+
+def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
+    r"""Posterior predictive check (Gelman, Meng & Stern 1996, Statistica Sinica 6, 733).
+
+    .. math:: p = \Pr[T(d^\mathrm{rep}, \theta) \ge T(d, \theta)]
+
+    with one replicate for each draw :math:`\theta`, and T the statistic of the fit. Values near 0: the model does not
+    describe the data; near 1: the data scatter less than the model says.
+
+    Parameters
+    ----------
+    posterior : model and data.
+    latent : (n, ndim) equally weighted draws; a single row repeated makes it the check of a point.
+    seed : seed of the replicates.
+    """
+    unique, index = np.unique(latent, axis=0, return_inverse=True)
+    expected = predict(posterior, unique)
+    index = np.ravel(index)
+    rng = np.random.default_rng([seed, 20])
+    observed, replicated = np.zeros(len(latent)), np.zeros(len(latent))
+    values: dict[str, float] = {}
+    for name, (_, observation) in posterior.pairs.items():
+        m = expected[name][index]
+        own = statistics(observation, np.broadcast_to(observation.data, m.shape), m)
+        other = statistics(observation, observation.sample(rng, m), m)
+        values[name] = float(np.mean(other >= own))
+        observed, replicated = observed + own, replicated + other
+    return Goodness(float(np.mean(replicated >= observed)), values, len(latent), posterior.statistic_name)

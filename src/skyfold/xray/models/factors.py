@@ -1,0 +1,112 @@
+"""Factors other than absorption by gas: constant, edge, highecut."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from skyfold.parameters import Value, parameter
+from skyfold.priors import LogUniform, Uniform
+from skyfold.xray.models.derivatives import forward_derivatives
+from skyfold.xray.models.integration import LN2, integrate, mean_exponential
+from skyfold.xray.models.spectral import Multiplicative
+
+
+class Constant(Multiplicative):
+    """Factor that does not depend on energy.
+
+    .. math:: M(E) = f
+
+    Parameters
+    ----------
+    factor :
+        :math:`f` (dimensionless); default prior LogUniform(0.1, 10).
+
+    References
+    ----------
+    XSPEC manual, model ``constant``.
+    """
+
+    name: ClassVar[str] = "constant"
+
+    factor: Value = parameter(LogUniform(0.1, 10.0), description="factor")
+
+    def evaluate(self, edges: jax.Array) -> jax.Array:
+        """Dimensionless factor in each bin."""
+        return jnp.full(edges.shape[0] - 1, self.factor)
+
+
+class Edge(Multiplicative):
+    r"""Absorption edge, averaged over each bin.
+
+    .. math::
+
+        M(E) = \begin{cases} 1 & E < E_c \\ \exp\left(-D (E/E_c)^{-3}\right) & E \ge E_c \end{cases}
+
+    Parameters
+    ----------
+    edgeE :
+        Threshold energy :math:`E_c` in keV; default prior Uniform(0.2, 10).
+    MaxTau :
+        Absorption depth :math:`D` at the threshold; default prior Uniform(0, 5).
+
+    Notes
+    -----
+    The bin that holds the threshold takes the mean of both sides, so that the factor changes smoothly with `edgeE`.
+    XSPEC takes the mean of the two ends of a bin instead, which differs by up to half the depth of the edge in that
+    bin alone.
+
+    References
+    ----------
+    XSPEC manual, model ``edge``.
+    """
+
+    name: ClassVar[str] = "edge"
+
+    edgeE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="threshold energy")
+    MaxTau: Value = parameter(Uniform(0.0, 5.0), description="absorption depth at the threshold")
+
+    @forward_derivatives
+    def evaluate(self, edges: jax.Array) -> jax.Array:
+        """Dimensionless factor in each bin."""
+        depth = self.MaxTau * self.edgeE**3 / LN2
+        absorbed = jnp.where(edges > self.edgeE, edges, self.edgeE)
+        mean = integrate(lambda e: jnp.exp2(-depth / (e * e * e)) - 1.0, absorbed)
+        return 1.0 + mean / (edges[1:] - edges[:-1])
+
+
+class HighECut(Multiplicative):
+    r"""High-energy cutoff, averaged exactly over each bin.
+
+    .. math::
+
+        M(E) = \begin{cases} 1 & E \le E_c \\ \exp\left((E_c - E)/E_f\right) & E > E_c \end{cases}
+
+    Parameters
+    ----------
+    cutoffE :
+        Cutoff energy :math:`E_c` in keV; default prior LogUniform(1, 100).
+    foldE :
+        e-folding energy :math:`E_f` in keV; default prior LogUniform(1, 500).
+
+    References
+    ----------
+    XSPEC manual, model ``highecut``.
+    """
+
+    name: ClassVar[str] = "highecut"
+
+    cutoffE: Value = parameter(LogUniform(1.0, 100.0), unit="keV", description="cutoff energy")
+    foldE: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy")
+
+    @forward_derivatives
+    def evaluate(self, edges: jax.Array) -> jax.Array:
+        """Dimensionless factor in each bin."""
+        excess = jnp.where(edges > self.cutoffE, edges - self.cutoffE, 0.0)
+        value = jnp.exp2(-excess / (LN2 * self.foldE))
+        cut = excess[1:] - excess[:-1]
+        mean = mean_exponential(value[:-1], value[1:], -0.5 * cut / self.foldE)
+        fraction = jnp.where(edges[:-1] > self.cutoffE, 1.0, cut / (edges[1:] - edges[:-1]))
+        return (1.0 - fraction) + fraction * mean

@@ -1,0 +1,98 @@
+"""What every X-ray component is: a spectrum (additive) or a factor on one (multiplicative)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.component import Component, Product, Sum
+from skyfold.errors import SkyfoldError
+
+
+class SpectralModel(Component):
+    """A component on energy bins.
+
+    `evaluate(edges)` takes the n + 1 edges of contiguous bins in keV, increasing and positive, and returns n
+    numbers: photons/cm^2/s integrated over each bin (additive), or a dimensionless factor (multiplicative).
+    """
+
+    @classmethod
+    def _sum(cls, parts: tuple[Component, ...]) -> Component:
+        return SpectralSum(parts)
+
+    @classmethod
+    def _product(cls, parts: tuple[Component, ...]) -> Component:
+        return SpectralProduct(parts)
+
+    def photon_flux(self, edges: Any) -> np.ndarray:
+        """Photon flux in each bin of an additive model without free parameters.
+
+        Parameters
+        ----------
+        edges : (n + 1,) array or Quantity
+            Bin edges in keV.
+
+        Returns
+        -------
+        (n,) array
+            Photons/cm^2/s.
+
+        Raises
+        ------
+        SkyfoldError
+            If the model is multiplicative, has free parameters, or the edges do not increase.
+        """
+        return self._on_bins(edges, "additive", "photon_flux")
+
+    def factor(self, edges: Any) -> np.ndarray:
+        """Factor in each bin of a multiplicative model without free parameters; see `photon_flux`."""
+        return self._on_bins(edges, "multiplicative", "factor")
+
+    def _on_bins(self, edges: Any, kind: str, method: str) -> np.ndarray:
+        if self.kind != kind:
+            raise SkyfoldError(f"{method} is for {kind} models; '{self!r}' is {self.kind}.")
+        if self.free_parameters:
+            raise SkyfoldError(
+                f"'{self!r}' has free parameters ({', '.join(self.free_parameters)}); fix them with .with_values({{...}})."
+            )
+        return np.asarray(_evaluate(self, jnp.asarray(energy_edges(edges))))
+
+
+@jax.jit
+def _evaluate(model: SpectralModel, edges: jax.Array) -> jax.Array:
+    return model.evaluate(edges)
+
+
+def energy_edges(edges: Any) -> np.ndarray:
+    """Bin edges as a checked float64 array in keV (quantities, wavelengths included, are converted)."""
+    if hasattr(edges, "to_value"):
+        import astropy.units as u
+
+        edges = np.sort(edges.to_value(u.keV, u.spectral()))
+    edges = np.asarray(edges, dtype=np.float64)
+    if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0) or not edges[0] > 0 or not np.isfinite(edges[-1]):
+        raise SkyfoldError("Energy edges must be a list of at least two positive, finite, increasing numbers in keV.")
+    return edges
+
+
+class Additive(SpectralModel):
+    """A spectrum: photons/cm^2/s in each bin."""
+
+    kind: ClassVar[str] = "additive"
+
+
+class Multiplicative(SpectralModel):
+    """A dimensionless factor in each bin."""
+
+    kind: ClassVar[str] = "multiplicative"
+
+
+class SpectralSum(Sum, SpectralModel):
+    """Sum of spectra."""
+
+
+class SpectralProduct(Product, SpectralModel):
+    """Product of factors and at most one spectrum."""

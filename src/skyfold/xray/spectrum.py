@@ -1,0 +1,362 @@
+"""An X-ray spectrum with its response: counts per group, and how a model predicts them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from skyfold.annotation import Annotation
+from skyfold.errors import (
+    BackgroundNotFittedWarning,
+    FileFormatError,
+    MissingFileWarning,
+    ResponseWarning,
+    SkyfoldError,
+)
+from skyfold.likelihoods import Gaussian, Likelihood, Poisson
+from skyfold.observation import Observation
+from skyfold.xray import _locate
+from skyfold.xray._grid import ROUNDING
+from skyfold.xray._ranges import ranges
+from skyfold.xray.grouping import Groups, display_bins, groups
+from skyfold.xray.ogip import Arf, Pha, Rmf, read_arf, read_pha, read_rmf
+from skyfold.xray.response import Response, SparseResponse, build
+
+Source = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Files:
+    """What a spectrum was made from; all of it unfiltered.
+
+    Parameters
+    ----------
+    name : name of the spectrum.
+    pha, rmf, arf, background : the records.
+    groups : the noticed groups of the spectrum's channels.
+    """
+
+    name: str
+    pha: Pha
+    rmf: Rmf
+    arf: Arf | None
+    background: Pha | None
+    groups: Groups
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.pha}, {self.rmf}, {self.arf}, background {self.background}"
+
+
+class Spectrum(Observation):
+    """Counts of an X-ray spectrum, grouped and noticed, with the response that predicts them.
+
+    Counts are Poisson; a background-subtracted spectrum with errors (HDUCLAS2 = NET) is Gaussian instead.
+
+    Attributes
+    ----------
+    likelihood : counts of the noticed groups and their distribution.
+    response : response of the noticed groups, exposure and area included.
+    annotation : the files, unfiltered.
+    """
+
+    response: Response | SparseResponse
+
+    @classmethod
+    def read(
+        cls,
+        path: Source,
+        response: Source | Rmf | None = None,
+        arf: Source | Arf | None = None,
+        background: Source | Pha | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Read a type I PHA file with the response, effective area and background that it names.
+
+        Files that the header names are looked for beside the spectrum, in any case, with and without ``.gz``.
+
+        Parameters
+        ----------
+        path : PHA file.
+        response, arf, background : files to use instead of those that the header names; ``"none"`` for none.
+        name : name in tables and plots; default the file's name without its ending.
+
+        Raises
+        ------
+        FileFormatError
+            Where a file is missing, damaged or does not fit the others.
+
+        Warns
+        -----
+        BackgroundNotFittedWarning
+            Where a background is found: it is shown, not fitted.
+        MissingFileWarning
+            Where the header names a background that is not there.
+        """
+        pha = read_pha(_locate.find(os.fspath(path), Path(), remembered=False) or path)
+        rmf = response if isinstance(response, Rmf) else _file(pha, response, pha.response_file, "RESPFILE")
+        if rmf is None:
+            raise FileFormatError(
+                f"{pha.path}: the header names no response (RESPFILE = {pha.response_file!r}). Name one: "
+                f"Spectrum.read({str(path)!r}, response='...')"
+            )
+        area = arf if isinstance(arf, Arf) else _file(pha, arf, pha.arf_file, "ANCRFILE")
+        behind = background if isinstance(background, Pha) else _file(pha, background, pha.background_file, "BACKFILE")
+        return cls.assemble(
+            pha,
+            rmf if isinstance(rmf, Rmf) else read_rmf(rmf),
+            area if isinstance(area, Arf | None) else read_arf(area),
+            behind if isinstance(behind, Pha | None) else read_pha(behind),
+            name,
+        )
+
+    @classmethod
+    def assemble(
+        cls, pha: Pha, rmf: Rmf, arf: Arf | None = None, background: Pha | None = None, name: str | None = None
+    ) -> Self:
+        """Make a spectrum of records already read or simulated; parameters as in `read`."""
+        pha, background = _numbered(pha, rmf), background and _numbered(background, rmf)
+        index = _channel_index(pha, rmf)
+        divided = groups(pha.grouping, pha.quality)
+        if len(divided) == 0:
+            raise FileFormatError(f"{pha.path}: every channel is marked bad in QUALITY. Correct the column QUALITY")
+        if arf is None and not rmf.complete:
+            warnings.warn(
+                f"{pha.path}: the response {rmf.path} is used without an effective area. If it is not a complete "
+                "response, name the ARF: Spectrum.read(..., arf='...')",
+                ResponseWarning,
+                stacklevel=3,
+            )
+        if background is not None:
+            _channel_index(background, rmf)
+            warnings.warn(
+                f"{pha.path}: the background {background.path} is shown but NOT fitted: the model must describe source "
+                "and background together, or the background must be negligible",
+                BackgroundNotFittedWarning,
+                stacklevel=3,
+            )
+        group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
+        group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
+        default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
+        return cls(
+            likelihood=_likelihood(pha, divided),
+            annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided)),
+            response=build(rmf, arf, group, weight, len(divided)),
+        )
+
+    def predict(self, model: Any) -> jax.Array:
+        """Return the expected counts of each noticed group, (n_groups,), for a model without free parameters."""
+        return self.response.fold(model.evaluate(self.response.edges))
+
+    def notice(self, *given: Any, channels: bool = False) -> Self:
+        """Keep the groups that lie wholly inside one of the ranges, of those noticed so far.
+
+        Parameters
+        ----------
+        *given : ``notice(0.5, 8.0)`` or ``notice((0.5, 2), (3, 8))``, keV; quantities (energies, wavelengths) are
+            converted; None leaves an end open.
+        channels : the ranges are channel numbers, both ends included.
+
+        Raises
+        ------
+        SkyfoldError
+            Where no group is left.
+        """
+        inside = np.zeros(self.n_data, bool)
+        spans, rounding = self._spans(channels)
+        for low, high in ranges(given, channels):
+            inside |= (spans[:, 0] >= low - rounding) & (spans[:, 1] <= high + rounding)
+        return self._keep(inside, f"notice{given}")
+
+    def ignore(self, *given: Any, channels: bool = False) -> Self:
+        """Drop every group that one of the ranges touches; parameters and errors as in `notice`."""
+        touched = np.zeros(self.n_data, bool)
+        spans, rounding = self._spans(channels)
+        for low, high in ranges(given, channels):
+            overlap = (spans[:, 0] < high - rounding) & (spans[:, 1] > low + rounding)
+            touched |= (spans[:, 0] <= high) & (spans[:, 1] >= low) if channels else overlap
+        return self._keep(~touched, f"ignore{given}")
+
+    def _spans(self, channels: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `notice` compares: channels or energies of each group, and the rounding to forgive."""
+        if channels:
+            return self.channels, np.zeros(self.n_data)
+        return self.edges, ROUNDING * self.edges[:, 1]
+
+    def _keep(self, kept: np.ndarray, call: str) -> Self:
+        if kept.all():
+            return self
+        chosen = np.flatnonzero(kept)
+        if chosen.size == 0:
+            channels, edges = self.channels, self.edges
+            raise SkyfoldError(
+                f"{self.files.pha.path or self.name}: {call} leaves no group of channels. Groups lie between "
+                f"{edges.min():.4g} and {edges.max():.4g} keV, channels {channels.min()} to {channels.max()}, and only "
+                "groups wholly inside a range are kept"
+            )
+        files = replace(self.files, groups=self.files.groups.take(chosen))
+        part = self.likelihood
+        part = (
+            Gaussian(part.data[chosen], part.sigma[chosen])
+            if isinstance(part, Gaussian)
+            else Poisson(part.data[chosen])
+        )
+        return replace(self, likelihood=part, response=self.response.take(chosen), annotation=Annotation(files))
+
+    @property
+    def files(self) -> Files:
+        """The records the spectrum was made from, and its noticed groups."""
+        return self.annotation.value
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Counts of each noticed group."""
+        return self.likelihood.data
+
+    @property
+    def exposure(self) -> float:
+        """Exposure, s."""
+        return self.files.pha.exposure
+
+    @property
+    def energies(self) -> np.ndarray:
+        """Energy edges on which the model is evaluated, (n_energies + 1,) keV."""
+        return self.response.edges
+
+    @property
+    def channels(self) -> np.ndarray:
+        """First and last channel number of each noticed group, (n_groups, 2)."""
+        divided = self.files.groups
+        return self.files.pha.channels[np.stack([divided.first, divided.last], axis=1)]
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Nominal energies of each noticed group, (n_groups, 2) keV."""
+        files = self.files
+        ends = files.rmf.bounds[self.channels - files.pha.first_channel]
+        return np.stack([ends[..., 0].min(axis=1), ends[..., 1].max(axis=1)], axis=1)
+
+    @property
+    def rate_factor(self) -> np.ndarray:
+        """Factor from counts to counts/s/keV, (n_groups,)."""
+        return 1.0 / (self.exposure * np.diff(self.edges, axis=1)[:, 0])
+
+    @property
+    def background(self) -> Pha | None:
+        """Record of the background spectrum."""
+        return self.files.background
+
+    @property
+    def background_counts(self) -> np.ndarray | None:
+        """Background expected in the source region, by exposure, BACKSCAL and AREASCAL, (n_groups,) counts."""
+        return self._background_sum(power=1)
+
+    @property
+    def background_variance(self) -> np.ndarray | None:
+        """Variance of `background_counts`, (n_groups,)."""
+        return self._background_sum(power=2)
+
+    def _background_sum(self, power: int) -> np.ndarray | None:
+        files = self.files
+        if files.background is None:
+            return None
+        source, behind = files.pha, files.background
+        ours = source.exposure * source.area_scaling * source.back_scaling
+        theirs = behind.exposure * behind.area_scaling * behind.back_scaling
+        full = np.zeros((2, len(files.rmf.bounds)))
+        full[:, behind.channels - behind.first_channel] = behind.counts, theirs
+        counts, theirs = full[:, source.channels - source.first_channel]
+        ratio = np.divide(ours, theirs, out=np.zeros_like(ours), where=theirs > 0)
+        return files.groups.sum(counts * ratio**power)
+
+    def rebin(self, min_significance: float, max_bins: int) -> np.ndarray:
+        """Join groups for display only, until each is significant (XSPEC's ``setplot rebin``).
+
+        Parameters
+        ----------
+        min_significance : least ratio of net counts to their error.
+        max_bins : most groups to join.
+
+        Returns
+        -------
+        (n_groups,) number of the display bin of each group.
+        """
+        behind, variance = self.background_counts, self.background_variance
+        part = self.likelihood
+        own = np.asarray(part.sigma) ** 2 if isinstance(part, Gaussian) else self.counts
+        net = self.counts - (0.0 if behind is None else behind)
+        return display_bins(net, own + (0.0 if variance is None else variance), min_significance, max_bins)
+
+    def __repr__(self) -> str:
+        counts, file = self.counts, self.files.pha.path
+        total = f"{counts.sum():.6g} counts" if isinstance(counts, np.ndarray) else "traced"
+        return (
+            f"Spectrum({self.name!r}{f' from {file.name}' if file else ''}: {self.n_data} groups, {total}, "
+            f"{self.edges.min():.4g}-{self.edges.max():.4g} keV, {len(self.energies) - 1} model energies, "
+            f"{self.exposure:.6g} s)"
+        )
+
+
+def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
+    counts = divided.sum(pha.counts)
+    if pha.poisson:
+        return Poisson(counts)
+    if pha.stat_err is None:
+        raise FileFormatError(
+            f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
+            "before background subtraction, or add STAT_ERR"
+        )
+    sigma = np.sqrt(divided.sum(pha.stat_err**2))
+    wrong = np.flatnonzero(~(np.isfinite(sigma) & (sigma > 0)))
+    if wrong.size:
+        channel = pha.channels[divided.first[wrong[0]]]
+        raise FileFormatError(
+            f"{pha.path}: column STAT_ERR: the error of the group that begins at channel {channel} is not positive. "
+            "Mark the channel bad in QUALITY or give its error"
+        )
+    return Gaussian(counts, sigma)
+
+
+def _numbered(pha: Pha, rmf: Rmf) -> Pha:
+    """Return the spectrum with channels numbered as in the response, where its file does not say how."""
+    return pha if pha.first_channel is not None else replace(pha, first_channel=rmf.first_channel)
+
+
+def _channel_index(pha: Pha, rmf: Rmf) -> np.ndarray:
+    """Return the position of each channel of a spectrum among those of the response."""
+    n_channels = len(rmf.bounds)
+    index = pha.channels - pha.first_channel
+    fits = pha.detector_channels == n_channels or len(index) == n_channels
+    if not fits or index.min() < 0 or index.max() >= n_channels:
+        raise FileFormatError(
+            f"{pha.path}: the spectrum has {pha.detector_channels} channels (DETCHANS; {pha.channels.min()} to "
+            f"{pha.channels.max()} in the table), the response {rmf.path} has {n_channels}. Give the response "
+            "that was made for this spectrum"
+        )
+    return index
+
+
+def _file(pha: Pha, given: Any, header: str, keyword: str) -> Path | None:
+    """Return the file a user or the header names; None for none."""
+    folder = pha.path.parent if pha.path is not None else Path()
+    name = _locate.named(header if given is None else given)
+    if name is None:
+        return None
+    path = _locate.find(name, folder if given is None else Path(), remembered=given is None)
+    if path is not None:
+        return path
+    if given is not None and Path(name).is_dir():
+        raise FileFormatError(f"{name}: this is a folder, not a FITS file. Name the file inside it")
+    if given is not None:
+        raise FileFormatError(f"{name}: no such file. Check the name and the folder")
+    problem = f"{pha.path}: {keyword} names {name!r}, which is not in {folder.resolve()}"
+    if keyword == "BACKFILE":
+        warnings.warn(f"{problem}. The spectrum is used without a background", MissingFileWarning, stacklevel=4)
+        return None
+    argument = {"RESPFILE": "response", "ANCRFILE": "arf"}[keyword]
+    raise FileFormatError(f"{problem}. Put it there, or name another: Spectrum.read(..., {argument}='...')")
