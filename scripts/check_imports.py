@@ -1,7 +1,8 @@
-"""Check which way imports go: the core knows no domain, domains know the core and not each other, nobody the command line.
+"""Check which way imports go.
 
-Reads every module with `ast`, imports inside functions and under ``TYPE_CHECKING`` included; imports nothing of skyfold.
-Exits 1 and lists the imports that break a rule.
+The core knows no domain, domains know the core and not each other, and nobody knows the command line. Every module is
+read with `ast`, imports inside functions and under ``TYPE_CHECKING`` included; nothing of skyfold is imported. Exits 1
+and lists the imports that break a rule.
 """
 
 from __future__ import annotations

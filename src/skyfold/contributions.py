@@ -12,7 +12,7 @@ import jax
 
 from skyfold.component import Component, Product, Sum, unknown_name
 from skyfold.errors import SkyfoldError
-from skyfold.parameters import substitute
+from skyfold.evaluation import resolve
 
 if TYPE_CHECKING:
     from skyfold.kernel import Kernel
@@ -112,9 +112,3 @@ def folded(posterior: Posterior, latent: Any, observation: str) -> dict[str, jax
 def _folded(number: int, paths: tuple[tuple[Any, ...], ...], kernel: Kernel, z: Any) -> tuple[jax.Array, ...]:
     model, observation = resolve(kernel, number, z)
     return tuple(observation.predict(select(model, path)) for path in paths)
-
-
-def resolve(kernel: Kernel, number: int, z: Any) -> tuple[Any, Any]:
-    """Model and observation of one pair with every parameter at its value; traced."""
-    values = kernel.values(z)
-    return substitute(kernel.pairs[number], lambda node: values[node.index])

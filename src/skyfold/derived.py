@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
-import jax
 import numpy as np
 
-from skyfold.contributions import resolve
+from skyfold.errors import SkyfoldError
 from skyfold.notation import interval, with_errors
-from skyfold.predictive import in_chunks
 from skyfold.summary import QUANTILES, quantiles
 
 if TYPE_CHECKING:
-    from skyfold.kernel import Kernel
     from skyfold.posterior import Posterior
 
 
@@ -80,28 +77,101 @@ class Derived:
         return f"{self.name} = {value} {errors} {self.unit} (68%; 90%: {outer}){note}"
 
 
-def derive(posterior: Posterior, latent: np.ndarray, function: Any, observation: str) -> np.ndarray:
-    """Apply a function to one observation's model at every draw.
+class DerivedQuantities:
+    """What a result derives from its model; the part of `skyfold.result.Result` that needs the posterior for it."""
 
-    Parameters
-    ----------
-    posterior : where the model stands.
-    latent : (n, ndim) latent vectors.
-    function : pure JAX function of the model, whose parameters are numbers. The arrays of one that is an Equinox module
-        are traced, so calls which differ in them only share one executable.
-    observation : name of the observation.
+    if TYPE_CHECKING:
+        posterior: Posterior
 
-    Returns
-    -------
-    (n, ...) array
-    """
-    number = list(posterior.pairs).index(observation)
-    return in_chunks(lambda z: _derive(posterior.kernel, function, number, z), latent)
+        def equal_weight_latent(self, n: int | None = None) -> np.ndarray: ...
 
+    def derive(self, function: Any, *, name: str = "derived", unit: str = "", observation: str | None = None) -> Derived:
+        """Posterior of a quantity that follows from a model.
 
-@eqx.filter_jit
-def _derive(kernel: Kernel, function: Any, number: int, z: Any) -> Any:
-    def one(point: Any) -> Any:
-        return function(resolve(kernel, number, point)[0])
+        Parameters
+        ----------
+        function : pure JAX function of the model, whose parameters are numbers in it.
+        name, unit : shown; the unit in words that astropy reads.
+        observation : the observation whose model is meant, by default the first.
+        """
+        from skyfold.contributions import find
+        from skyfold.evaluation import apply
 
-    return jax.lax.map(one, z, batch_size=32)
+        place, _ = find(self.posterior, None, observation)
+        return Derived(name, unit, apply(self.posterior, self.equal_weight_latent(), function, place))
+
+    def flux(
+        self,
+        low: Any,
+        high: Any,
+        component: str | None = None,
+        *,
+        absorbed: bool = True,
+        photons: bool = False,
+        observation: str | None = None,
+    ) -> Derived:
+        """Flux in a band, erg/cm^2/s.
+
+        Parameters
+        ----------
+        low, high : ends of the band in keV, or astropy quantities.
+        component : name of one additive component (``"powerlaw"``), by default the whole model.
+        absorbed : as it arrives; False removes the multiplicative components, save those with a true attribute
+            ``intrinsic``.
+        photons : photons/cm^2/s instead.
+        observation : the observation whose model is meant, by default the first that has the component.
+
+        Raises
+        ------
+        SkyfoldError
+            If there is no such component or the model has no flux.
+        """
+        return self._fluxes(observation).flux(
+            self, low, high, component=component, absorbed=absorbed, photons=photons, observation=observation
+        )
+
+    def luminosity(
+        self,
+        low: Any,
+        high: Any,
+        redshift: float | None = None,
+        distance: Any = None,
+        component: str | None = None,
+        *,
+        observation: str | None = None,
+        cosmology: Any = None,
+    ) -> Derived:
+        """Luminosity in a rest-frame band, erg/s, absorption removed.
+
+        Parameters
+        ----------
+        low, high : ends of the rest-frame band in keV, or astropy quantities.
+        redshift : of the source; shifts the band, and gives the distance unless that is given.
+        distance : luminosity distance, Mpc or an astropy Quantity.
+        component, observation : as in `flux`.
+        cosmology : astropy cosmology, by default Planck18.
+
+        Raises
+        ------
+        SkyfoldError
+            If neither redshift nor distance is given, or `flux` would.
+        """
+        return self._fluxes(observation).luminosity(
+            self,
+            low,
+            high,
+            redshift=redshift,
+            distance=distance,
+            component=component,
+            observation=observation,
+            cosmology=cosmology,
+        )
+
+    def _fluxes(self, observation: str | None) -> Any:
+        from skyfold.contributions import find
+
+        model, _ = self.posterior.pairs[find(self.posterior, None, observation)[0]]
+        module = getattr(type(model), "flux_module", None)
+        if module is None:
+            raise SkyfoldError(f"'{model!r}' is no spectral model: it has no flux in a band of energies.")
+        return importlib.import_module(module)

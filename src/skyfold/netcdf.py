@@ -149,7 +149,7 @@ def _write_posterior(file: Any, saved: Saved) -> None:
     stats = _group(file, "sample_stats", next(iter(saved.equal.values())).shape[:2])
     shape = next(iter(saved.equal.values())).shape[:2]
     chosen = saved.draws.log_likelihood.ravel()[saved.index].reshape(shape)
-    _array(stats, "log_likelihood", chosen, ("chain", "draw"))
+    _array(stats, "total_log_likelihood", chosen, ("chain", "draw"))
     if all(p.exact for p in saved.description.parameters):
         z = saved.draws.latent.reshape(-1, saved.description.ndim)[saved.index].reshape(*shape, -1)
         prior = -0.5 * np.sum(z**2, axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)
@@ -188,7 +188,8 @@ def _read_table(group: Any) -> PlotTable:
         variable = group.variables[f"column_{number}"]
         values = variable[:]
         columns[variable.getncattr("name")] = values.astype(str) if values.dtype.kind == "O" else np.asarray(values)
-        units[variable.getncattr("name")] = variable.units
+        if variable.units:
+            units[variable.getncattr("name")] = variable.units
     return PlotTable(columns, units, json.loads(group.meta))
 
 

@@ -6,6 +6,10 @@ import math
 import re
 
 _FACTOR = re.compile(r"^([A-Za-z%]+|10|1)(?:\^|\*\*)?\(?([+-]?\d+(?:\.\d+)?)?\)?$")
+_NUMBER = re.compile(r"^\d+(?:\.\d+)?$")
+_POWER = re.compile(r"(?:\^|\*\*)([+-]?\d+)")
+#: Length of a unit from which an axis label breaks it.
+_LONG = 16
 _SYMBOLS = {
     "PhoIndex": r"\Gamma",
     "alpha": r"\alpha",
@@ -76,6 +80,10 @@ def axis_label(name: str, unit: str, scale: int = 0, *, logarithm: bool = False,
     if logarithm:
         symbol = rf"$\log_{{10}}$ {symbol}"
     shown = unit_latex(unit, scale)
+    if lines and len(re.sub(r"[${}^]", "", shown)) > _LONG:
+        # a long unit goes on two lines, parted at the space nearest to its middle
+        space = min((i for i, c in enumerate(shown) if c == " "), key=lambda i: abs(i - len(shown) // 2), default=None)
+        shown = shown if space is None else f"{shown[:space]}\n{shown[space + 1 :]}"
     parts = [p for p in (component, symbol, f"[{shown}]" if shown else "") if p]
     return "\n".join(parts) if lines else " ".join(parts)
 
@@ -90,18 +98,21 @@ def _between(digits: int) -> int:
 
 
 def _unit(unit: str) -> str:
-    if not unit:
-        return ""
     found: list[str] = []
+    if ")^" in unit or ")**" in unit:
+        return _POWER.sub(r"$^{\1}$", plain(unit))
+    bare = unit.replace("**", "^").replace("*", " ").replace("(", " ").replace(")", " ")
     # every slash divides by the factors up to the next one
-    for number, group in enumerate(unit.replace("×", " ").split("/")):
-        for factor in group.replace("*", " * ").replace(" *  * ", "**").replace(" * ", " ").split():
-            match = _FACTOR.match(factor)
+    for number, group in enumerate(bare.split("/")):
+        for factor in group.split():
+            match = _FACTOR.match(re.sub(r"^1e\+?(?=-?\d)", "10^", factor))
+            if match is None and not number and _NUMBER.match(factor):
+                found.append(factor)
+                continue
             if match is None:
-                return plain(unit)
+                return _POWER.sub(r"$^{\1}$", plain(unit))
             base, power = match.group(1), float(match.group(2) or 1)
             power = -power if number else power
-            if base == "1":
-                continue
-            found.append(rf"{base}$^{{{power:g}}}$" if power != 1 else base)
+            if base != "1":
+                found.append(f"{base}$^{{{power:g}}}$" if power != 1 else base)
     return " ".join(found)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.compilation import jit
 from skyfold.component import Component, component_names, parameter_fields, parameter_names, text_table
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, build_kernel
@@ -223,12 +224,12 @@ def _many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
     return jax.tree.map(lambda a: jnp.reshape(a, (*z.shape[:-1], *a.shape[1:])), result)
 
 
-@jax.jit(static_argnums=0)
+@partial(jit, static_argnums=0)
 def _jitted(function: Any, kernel: Kernel, z: jax.Array) -> Any:
     return function(kernel, z)
 
 
-@jax.jit(static_argnums=0)
+@partial(jit, static_argnums=0)
 def _jitted_many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
     return jax.vmap(lambda one: function(kernel, one))(z)
 

@@ -60,16 +60,17 @@ def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Statistic of data sets for expected data, both (n, n_data).
+    """Statistic of data sets (n, n_data), or of one (n_data,), for expected data (n, n_data).
 
     Returns
     -------
     (n,) array
     """
     same, kind = jax.tree.flatten(observation)
-    sets = [jax.tree.leaves(observation.with_data(d)) for d in data]
+    sets = [jax.tree.leaves(observation.with_data(d)) for d in np.atleast_2d(data)]
     changed = tuple(i for i, leaf in enumerate(same) if sets[0][i] is not leaf)
     stacked = [np.stack([leaves[i] for leaves in sets]) for i in changed]
+    stacked = [np.broadcast_to(s, (len(expected), *s.shape[1:])) for s in stacked]
     rest = tuple(None if i in changed else leaf for i, leaf in enumerate(same))
 
     def call(*chunk: np.ndarray) -> Any:
@@ -111,7 +112,7 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     values: dict[str, float] = {}
     for name, (_, observation) in posterior.pairs.items():
         m = expected[name][index]
-        own = statistics(observation, np.broadcast_to(observation.data, m.shape), m)
+        own = statistics(observation, np.asarray(observation.data), m)
         other = statistics(observation, observation.sample(rng, m), m)
         values[name] = float(np.mean(other >= own))
         observed, replicated = observed + own, replicated + other

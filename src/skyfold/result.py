@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 from functools import cached_property
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from skyfold.derived import DerivedQuantities
 from skyfold.description import Description
 from skyfold.errors import SkyfoldError
-from skyfold.inference.draws import Draws
+from skyfold.figures import Figures
 from skyfold.summary import Marginal, kish, marginals, standard_errors
 
 if TYPE_CHECKING:
-    from skyfold.derived import Derived
+    from skyfold.inference.draws import Draws
     from skyfold.plots.tables import PlotTable
     from skyfold.posterior import Posterior
     from skyfold.predictive import Goodness
@@ -29,7 +29,7 @@ MOST_DRAWS = 4000
 _STEP = 1e-4
 
 
-class Result:
+class Result(DerivedQuantities, Figures):
     """What a fit found.
 
     Parameters
@@ -181,7 +181,7 @@ class Result:
 
             expected = predict(self._posterior, self.best_latent[None])
             self._facts["statistics"] = {
-                name: float(statistics(o, np.asarray(o.data)[None], expected[name])[0])
+                name: float(statistics(o, np.asarray(o.data), expected[name])[0])
                 for name, (_, o) in self._posterior.pairs.items()
             }
         return self._facts["statistics"]
@@ -280,156 +280,6 @@ class Result:
         chains, n = self.weights.shape
         return f"Result({self.method}, {state}, {len(self.description.entries)} parameters, {chains} x {n} draws)"
 
-    # -- derived quantities --------------------------------------------------------------------------------------
-
-    def derive(self, function: Any, *, name: str = "derived", unit: str = "", observation: str | None = None) -> Derived:
-        """Posterior of a quantity that follows from a model.
-
-        Parameters
-        ----------
-        function : pure JAX function of the model, whose parameters are numbers in it.
-        name, unit : shown; the unit in words that astropy reads.
-        observation : the observation whose model is meant, by default the first.
-        """
-        from skyfold.contributions import find
-        from skyfold.derived import Derived, derive
-
-        place, _ = find(self.posterior, None, observation)
-        return Derived(name, unit, derive(self.posterior, self.equal_weight_latent(), function, place))
-
-    def flux(
-        self,
-        low: Any,
-        high: Any,
-        component: str | None = None,
-        *,
-        absorbed: bool = True,
-        photons: bool = False,
-        observation: str | None = None,
-    ) -> Derived:
-        """Flux in a band, erg/cm^2/s.
-
-        Parameters
-        ----------
-        low, high : ends of the band in keV, or astropy quantities.
-        component : name of one additive component (``"powerlaw"``), by default the whole model.
-        absorbed : as it arrives; False removes the multiplicative components, save those with a true attribute
-            ``intrinsic``.
-        photons : photons/cm^2/s instead.
-        observation : the observation whose model is meant, by default the first that has the component.
-
-        Raises
-        ------
-        SkyfoldError
-            If there is no such component or the model has no flux.
-        """
-        return self._fluxes(observation).flux(
-            self, low, high, component=component, absorbed=absorbed, photons=photons, observation=observation
-        )
-
-    def luminosity(
-        self,
-        low: Any,
-        high: Any,
-        redshift: float | None = None,
-        distance: Any = None,
-        component: str | None = None,
-        *,
-        observation: str | None = None,
-        cosmology: Any = None,
-    ) -> Derived:
-        """Luminosity in a rest-frame band, erg/s, absorption removed.
-
-        Parameters
-        ----------
-        low, high : ends of the rest-frame band in keV, or astropy quantities.
-        redshift : of the source; shifts the band, and gives the distance unless that is given.
-        distance : luminosity distance, Mpc or an astropy Quantity.
-        component, observation : as in `flux`.
-        cosmology : astropy cosmology, by default Planck18.
-
-        Raises
-        ------
-        SkyfoldError
-            If neither redshift nor distance is given, or `flux` would.
-        """
-        return self._fluxes(observation).luminosity(
-            self,
-            low,
-            high,
-            redshift=redshift,
-            distance=distance,
-            component=component,
-            observation=observation,
-            cosmology=cosmology,
-        )
-
-    def _fluxes(self, observation: str | None) -> Any:
-        from skyfold.contributions import find
-
-        model, _ = self.posterior.pairs[find(self.posterior, None, observation)[0]]
-        module = getattr(type(model), "flux_module", None)
-        if module is None:
-            raise SkyfoldError(f"'{model!r}' is no spectral model: it has no flux in a band of energies.")
-        return importlib.import_module(module)
-
-    # -- figures -------------------------------------------------------------------------------------------------
-
-    def plot_data(self, figure: str, **options: Any) -> Any:
-        """Return the numbers behind a figure as an astropy Table; ``table.write("spectrum.ecsv")`` keeps them.
-
-        Parameters
-        ----------
-        figure : ``"corner"``, ``"spectrum"``, ``"model"``, ``"trace"`` or ``"prior_predictive"``.
-        **options : those of the figure that change its numbers, such as ``min_significance``.
-        """
-        return self._table(figure, **options).to_astropy()
-
-    def _table(self, figure: str, **options: Any) -> PlotTable:
-        from skyfold.plots import compute
-
-        known = self._tables.get(figure)
-        if known is not None and (known.meta["options"] == options or (self._posterior is None and not options)):
-            return known
-        self._tables[figure] = compute(self, figure, options)
-        return self._tables[figure]
-
-    def plot_corner(self, **options: Any) -> Any:
-        """Draw one- and two-dimensional marginals; options as in `skyfold.plots.corner.corner`."""
-        from skyfold.plots.corner import corner
-
-        return corner(self, **options)
-
-    def plot_spectrum(self, **options: Any) -> Any:
-        """Draw data, model and residuals; options as in `skyfold.plots.spectrum.spectrum`."""
-        from skyfold.plots.spectrum import spectrum
-
-        return spectrum(self, **options)
-
-    def plot_model(self, **options: Any) -> Any:
-        """Draw the model without the instrument; options as in `skyfold.plots.model.model`."""
-        from skyfold.plots.model import model
-
-        return model(self, **options)
-
-    def plot_trace(self, **options: Any) -> Any:
-        """Draw marginals and draws one after another; options as in `skyfold.plots.trace.trace`."""
-        from skyfold.plots.trace import trace
-
-        return trace(self, **options)
-
-    def plot_prior_predictive(self, **options: Any) -> Any:
-        """Draw what the prior expects of the data; options as in `skyfold.plots.prior_predictive`."""
-        from skyfold.plots.prior_predictive import prior_predictive
-
-        return prior_predictive(self.posterior, **options)
-
-    def save_figures(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write every figure that this result has, as png (300 dpi) and pdf; return the files."""
-        from skyfold.plots import save_all
-
-        return save_all(self, directory)
-
     # -- files ---------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -502,7 +352,7 @@ class Result:
         chosen = self.draws.log_likelihood.ravel()[index].reshape(shape)
         return load_arviz().from_dict(
             posterior=self.equal_weight,
-            sample_stats={"log_likelihood": chosen},
+            sample_stats={"total_log_likelihood": chosen},
             observed_data=self._observed,
             attrs={"inference_library": "skyfold", "method": self.method, "converged": int(self.converged)},
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skyfold.description import Description, ParameterDescription
-from skyfold.inference.draws import Draws
+
+if TYPE_CHECKING:
+    from skyfold.inference.draws import Draws
 
 #: Quantiles of every summary.
 QUANTILES = {"q05": 0.05, "q16": 0.15865525393145707, "median": 0.5, "q84": 0.8413447460685429, "q95": 0.95}
@@ -87,7 +89,7 @@ def quantiles(values: np.ndarray, weights: np.ndarray, q: Any) -> np.ndarray:
     w = np.asarray(weights, dtype=float)[order]
     cumulative = (np.cumsum(w, axis=0) - 0.5 * w) / np.sum(weights)
     found = np.stack([np.interp(q, cumulative[:, i], ordered[:, i]) for i in range(flat.shape[1])], axis=-1)
-    return found.reshape(*q.shape, *values.shape[1:])
+    return found.reshape((*q.shape, *values.shape[1:]))
 
 
 def kish(weights: np.ndarray) -> float:

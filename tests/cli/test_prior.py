@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from skyfold import priors
 from skyfold.cli._prior import NAMES, parse_number, parse_prior
 from skyfold.errors import SkyfoldError
@@ -70,6 +71,7 @@ def test_nested_lists_make_vectors() -> None:
         ("Uniform(" + "[" * 4000 + "]" * 4000 + ")", "prior"),
         ("Uniform(" + "-" * 5000 + "1, 2)", "prior"),
         ("Uniform(0, " + "1" * 20_000 + ")", "too long"),
+        ("Uniform(0, " + "1" * 400 + ")", "is not a prior"),
     ],
 )
 def test_bad(text: str, words: str) -> None:

@@ -26,7 +26,9 @@ def check_folder(folder: Path) -> None:
     if not nearest.is_dir():
         raise SkyfoldError(f"{folder}: results cannot be written there, {nearest} is a file; name a folder.")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise SkyfoldError(f"{folder}: results cannot be written there, {nearest} is not writable; name another folder.")
+        raise SkyfoldError(
+            f"{folder}: results cannot be written there, {nearest} is not writable; name another folder."
+        )
 
 
 @contextmanager

@@ -101,10 +101,12 @@ class Job:
     def _write(self, result: Result, load: float) -> None:
         assert self.folder is not None
         with written_whole(self.folder) as folder:
-            result.save(folder / "posterior.nc")
             if self.figures:
                 result.save_figures(folder)
-            _write_json(folder / "summary.json", _summary(result, load))
+            result.save(folder / "posterior.nc")  # after the figures, whose tables it keeps
+            content = result.to_dict()
+            content["seconds"] |= _seconds(load)
+            _write_json(folder / "summary.json", content)
         click.echo(f"written to {self.folder}")
 
     def _report_statistic(self, posterior: Posterior, load: float) -> int:
@@ -116,9 +118,8 @@ class Job:
         total = sum(values.values())
         click.echo(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
         if self.folder is not None:
-            summary = _fixed_summary(posterior, total, self.seed, load)
             with written_whole(self.folder) as folder:
-                _write_json(folder / "summary.json", summary)
+                _write_json(folder / "summary.json", _fixed_summary(posterior, values, self.seed, load))
             click.echo(f"written to {self.folder}")
         return CONVERGED
 
@@ -127,6 +128,32 @@ def _posterior(models: list[Any], spectra: list[Any]) -> Posterior:
     from skyfold.posterior import Posterior
 
     return Posterior(*zip(models, spectra, strict=True))
+
+
+def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, load: float) -> dict[str, Any]:
+    """Return the summary of a posterior without free parameters; the keys are those of `Result.to_dict`."""
+    from skyfold.description import Description
+
+    known = Description.of(posterior)
+    n_data = posterior.n_data
+    statistic = {"name": posterior.statistic_name, "value": sum(values.values()), "n_data": n_data, "dof": n_data}
+    return {
+        "statistic": {**statistic, "observations": values},
+        "parameters": {},
+        "fixed": known.fixed,
+        "method": "none",
+        "converged": True,
+        "evaluations": 1,
+        "log_evidence": None,
+        "seconds": {"compile": None, "sample": None, **_seconds(load)},
+        "versions": known.versions,
+        "seed": seed,
+        "models": {o.name: o.model for o in known.observations},
+    }
+
+
+def _seconds(load: float) -> dict[str, float]:
+    return {"import": IMPORT_SECONDS, "load": load, "total": process_age()}
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

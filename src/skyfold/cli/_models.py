@@ -44,7 +44,12 @@ def build_models(
     twice = [name for name in priors if name in values]
     if twice:
         raise SkyfoldError(f"'{twice[0]}' is given both a prior and a value; give one of them.")
+    for name, prior in priors.items():
+        if prior.shape != ():
+            raise SkyfoldError(f"The prior of '{name}' is one of {prior.shape[0]} values, {prior!r}; it is one number.")
     model = xray.model(expression, **tables)
+    if model.kind != "additive":
+        raise SkyfoldError(f"'{expression}' is a factor without any light; multiply it with an additive component.")
     inside = parameter_names([model])
     changes: dict[str, Any] = {**_redshifts(model, redshift), **priors, **values}
     scales = _scale_names(model, n)

@@ -113,8 +113,11 @@ def _argument(node: ast.expr, text: str) -> Any:
         return -value if isinstance(node.op, ast.USub) else value
     if isinstance(node, ast.Name) and node.id == "inf":
         return float("inf")
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return float(node.value)
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        try:
+            return float(node.value)
+        except OverflowError:
+            raise _unreadable(text) from None
     raise _unreadable(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from skyfold import __version__
 from skyfold.errors import SkyfoldError, SkyfoldWarning
 
 #: Exit codes; those of bad input and of an inner error are the usual ones (click, sysexits.h).
@@ -29,7 +31,7 @@ class Program(click.Group):
     def __init__(self) -> None:
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
         super().__init__("skyfold", help=_HELP, context_settings=settings)
-        click.version_option(package_name="skyfold", message="skyfold %(version)s")(self)
+        click.version_option(__version__, message="skyfold %(version)s")(self)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -77,7 +79,8 @@ def _end(message: str, code: int) -> NoReturn:
 
 
 def _paragraph(text: str) -> str:
-    return " ".join(text.split())
+    """Join the lines of a message, except indented ones, which show a place in an expression."""
+    return re.sub(r"\s*\n(?! {4})\s*", " ", text.strip())
 
 
 def _usage(error: click.ClickException) -> str:
@@ -88,8 +91,8 @@ def _usage(error: click.ClickException) -> str:
 
 def _inner(error: Exception) -> str:
     return (
-        f"error inside skyfold: {type(error).__name__}: {error}. This is a fault of the program, not of your input; set "
-        "SKYFOLD_DEBUG=1 to see the traceback, and please report it."
+        f"error inside skyfold: {type(error).__name__}: {error}. This is a fault of the program, not of your "
+        "input; set SKYFOLD_DEBUG=1 to see the traceback, and please report it."
     )
 
 

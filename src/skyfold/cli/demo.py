@@ -22,7 +22,9 @@ PRIORS = {
 
 @click.command("demo")
 @click.option("--method", metavar="NAME", default="auto", show_default=True, help="auto, nuts, map or mle.")
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act."
+)
 @click.option("--no-figures", is_flag=True, help="Write no figures.")
 @click.option(
     "--out",
@@ -60,8 +62,13 @@ def compare(result: Result, truth: dict[str, float]) -> str:
     """Say for each parameter whether the truth lies inside the 90% interval."""
     from skyfold.component import text_table
 
-    rows = [
-        (m.name, f"{truth[m.name]:g}", f"{m.q05:.4g} .. {m.q95:.4g}", "yes" if m.q05 <= truth[m.name] <= m.q95 else "no")
+    rows: list[tuple[str, ...]] = [
+        (
+            m.name,
+            f"{truth[m.name]:g}",
+            f"{m.q05:.4g} .. {m.q95:.4g}",
+            "yes" if m.q05 <= truth[m.name] <= m.q95 else "no",
+        )
         for m in result.marginals
     ]
     inside = sum(row[-1] == "yes" for row in rows)

@@ -14,11 +14,15 @@ from skyfold.errors import SkyfoldError
 
 @click.command("xray")
 @click.argument("spectra", metavar="SPECTRUM...", nargs=-1, required=True)
-@click.option("--model", "-m", "expression", metavar="EXPR", required=True, help="Model, as in tbabs*(powerlaw+bbodyrad).")
+@click.option(
+    "--model", "-m", "expression", metavar="EXPR", required=True, help="Model, as in tbabs*(powerlaw+bbodyrad)."
+)
 @click.option(
     "--energies", "-e", metavar="LO HI", nargs=2, type=float, multiple=True, help="Range to fit, keV; may be repeated."
 )
-@click.option("--prior", "-p", "priors", metavar="NAME=DIST", multiple=True, help="As in powerlaw.PhoIndex=Uniform(1,3).")
+@click.option(
+    "--prior", "-p", "priors", metavar="NAME=DIST", multiple=True, help="As in powerlaw.PhoIndex=Uniform(1,3)."
+)
 @click.option("--set", "-s", "values", metavar="NAME=VALUE", multiple=True, help="Fix a parameter.")
 @click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
 @click.option("--xsect", metavar="TABLE", help="Photo-electric cross-sections, by XSPEC's names.")
@@ -27,7 +31,9 @@ from skyfold.errors import SkyfoldError
 @click.option("--arf", metavar="FILE", help="Effective area instead of the header's, or 'none' (single spectrum).")
 @click.option("--background", metavar="FILE", help="Background instead of the header's, or 'none' (single spectrum).")
 @click.option("--method", metavar="NAME", default="auto", show_default=True, help="auto, nuts, map or mle.")
-@click.option("--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act."
+)
 @click.option("--no-figures", is_flag=True, help="Write no figures.")
 @click.option("--out", "-o", metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results.")
 def command(
@@ -59,7 +65,8 @@ def command(
     if len(spectra) > 1 and any(v is not None for v in overrides.values()):
         given = next(name for name, v in overrides.items() if v is not None)
         raise SkyfoldError(
-            f"--{given} goes with a single spectrum, here are {len(spectra)}; describe the job in a file for 'skyfold fit'."
+            f"--{given} goes with a single spectrum, here are {len(spectra)}; describe the job in a file for "
+            "'skyfold fit'."
         )
     job = Job(
         sources=tuple(Source(Path(path), energies=energies, **overrides) for path in spectra),

@@ -29,7 +29,9 @@ def folder(name: str = "demo") -> Path:
         raise SkyfoldError(f"There is no embedded data set '{name}'. Known: {', '.join(EMBEDDED)}.")
     path = Path(str(files(__name__))) / EMBEDDED[name]
     if not path.is_dir():
-        raise SkyfoldError(f"The embedded data set '{name}' is not installed ({path} is missing); install skyfold again.")
+        raise SkyfoldError(
+            f"The embedded data set '{name}' is not installed ({path} is missing); install skyfold again."
+        )
     return path
 
 

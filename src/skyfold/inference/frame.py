@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtri
+from scipy.special import expit
 
 from skyfold.inference.coordinates import Laplace
 from skyfold.kernel import Kernel
@@ -43,13 +44,19 @@ class Bend(eqx.Module):
         normal = -0.5 * z**2 - 0.5 * jnp.log(2 * jnp.pi)
         return z, jnp.sum(jnp.where(self.unit, slope, normal))
 
-    def inverse(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coordinate v for coordinates t (n, ndim) (see `Coordinates`), and dt/dv."""
+    def inverse(self, t: np.ndarray) -> np.ndarray:
+        """Coordinate v for coordinates t (n, ndim) (see `Coordinates`)."""
         unit, s = np.asarray(self.unit), np.asarray(self.scale)
         x = np.where(unit, np.clip(t, 1e-300, 1.0 - 1e-16), 0.5)
         v = s * (x / s + np.log(-np.expm1(-x / s)) - np.log(-np.expm1((x - 1.0) / s)))
-        slope = np.exp(-np.logaddexp(0, -v / s) - np.logaddexp(0, (v - 1.0) / s)) * -np.expm1(-1.0 / s)
-        return np.where(unit, v, t), np.where(unit, slope, 1.0)
+        return np.where(unit, v, t)
+
+    def log_slope(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log dt/dv (n, ndim) and its derivative by v."""
+        unit, s = np.asarray(self.unit), np.asarray(self.scale)
+        value = np.log(-np.expm1(-1.0 / s)) - np.logaddexp(0, -v / s) - np.logaddexp(0, (v - 1.0) / s)
+        derivative = (expit(-v / s) - expit((v - 1.0) / s)) / s
+        return np.where(unit, value, 0.0), np.where(unit, derivative, 0.0)
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,9 @@ class Frame:
         """Frame of the Laplace approximation at the best mode."""
         width = np.sqrt(np.diagonal(laplace.covariance[0]))
         bend = Bend(laplace.coordinates.unit, np.clip(0.5 * width, 2e-3, 1.0))
-        v, slope = bend.inverse(laplace.means[:1])
-        covariance = laplace.covariance[0] / (slope[0][:, None] * slope[0][None, :])
+        v = bend.inverse(laplace.means[:1])
+        slope = np.exp(bend.log_slope(v)[0][0])
+        covariance = laplace.covariance[0] / (slope[:, None] * slope[None, :])
         return cls(bend, v[0], np.linalg.cholesky(covariance))
 
     def adapted(self, v: np.ndarray) -> Frame:
@@ -75,6 +83,18 @@ class Frame:
         trust = len(v) / (len(v) + 20.0 * ndim)
         covariance = trust * np.atleast_2d(np.cov(v.T)) + (1.0 - trust) * self.root @ self.root.T
         return replace(self, mean=v.mean(axis=0), root=np.linalg.cholesky(covariance))
+
+    def enter(
+        self, t: np.ndarray, z: np.ndarray, log_likelihood: np.ndarray, gradient: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Position u, log density in v and its gradient by u, from those of the likelihood by z, all (n, ...)."""
+        unit = np.asarray(self.bend.unit)
+        v = self.bend.inverse(t)
+        log_slope, bending = self.bend.log_slope(v)
+        log_normal = -0.5 * z**2 - 0.5 * np.log(2.0 * np.pi)
+        prior = np.where(unit, log_slope, log_normal).sum(axis=1)
+        slope = np.where(unit, gradient * np.exp(log_slope - log_normal) + bending, gradient - z)
+        return self.position(v), log_likelihood + prior, slope @ self.root
 
     def position(self, v: np.ndarray) -> np.ndarray:
         """Whitened coordinates of v (n, ndim)."""

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
@@ -125,7 +126,7 @@ def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *,
 # -- screening -------------------------------------------------------------------------------------------------------
 
 
-@jax.jit
+@jit
 def batch_density(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Log density and log-likelihood of latent vectors (n, ndim); the executable every batch method shares."""
 
@@ -224,7 +225,7 @@ def _same(difference: np.ndarray, metric: np.ndarray, drop: float) -> bool:
     return bool(difference @ metric @ difference < 0.1 + 2.0 * abs(drop) and abs(drop) < 1.0)
 
 
-@jax.jit
+@jit
 def _climb(
     kernel: Kernel, starts: jax.Array, low: jax.Array, high: jax.Array, weight: float, max_steps: int
 ) -> tuple[jax.Array, ...]:
@@ -256,29 +257,38 @@ def _climb(
         return new, jnp.sum((new - z) * gradient * free)
 
     def advance(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        step, z, value, likelihood, gradient, metric, damping, decrement = state
-        new, gain = propose(z, gradient, metric, damping)
+        # linearises at the proposed points first, so that one trace of the model serves start and steps alike
+        step, new, promised, z, value, likelihood, gradient, metric, damping, decrement = state
         new_value, new_likelihood, new_gradient, new_metric = linearise(new)
-        up = new_value > value
+        up = (new_value > value) | (step == 0)
         pick = lambda a, b: jnp.where(jnp.reshape(up, (-1,) + (1,) * (a.ndim - 1)), a, b)  # noqa: E731
+        z, value, likelihood = pick(new, z), pick(new_value, value), pick(new_likelihood, likelihood)
+        gradient, metric = pick(new_gradient, gradient), pick(new_metric, metric)
         # the promised gain of an almost undamped step tells how far the maximum still is
-        decrement = jnp.where(damping < 0.1, jnp.abs(gain), decrement)
-        return (
-            step + 1,
-            pick(new, z),
-            pick(new_value, value),
-            pick(new_likelihood, likelihood),
-            pick(new_gradient, gradient),
-            pick(new_metric, metric),
-            jnp.clip(jnp.where(up, damping * 0.2, damping * 4.0), 1e-10, 10 * _MAX_DAMPING),
-            decrement,
-        )
+        decrement = jnp.where((damping < 0.1) & (step > 0), jnp.abs(promised), decrement)
+        damping = jnp.where(step == 0, damping, jnp.where(up, damping * 0.2, damping * 4.0))
+        damping = jnp.clip(damping, 1e-10, 10 * _MAX_DAMPING)
+        new, promised = propose(z, gradient, metric, damping)
+        return step + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement
 
     def unfinished(state: tuple[jax.Array, ...]) -> jax.Array:
-        damping, decrement = state[6], state[7]
+        damping, decrement = state[-2:]
         return (state[0] < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9))
 
-    starts = jnp.clip(starts, low, high)
-    start = (0, starts, *linearise(starts), jnp.full(n, 0.01), jnp.full(n, jnp.inf))
-    steps, z, value, likelihood, gradient, metric, _, decrement = jax.lax.while_loop(unfinished, advance, start)
+    nothing, far = jnp.zeros(n), jnp.full(n, jnp.inf)
+    start = jnp.clip(starts, low, high)
+    state = (0, start, far, start, -far, -far, 0.0 * start, jnp.zeros((n, ndim, ndim)), nothing + 0.01, far)
+    steps, _, _, z, value, likelihood, gradient, metric, _, decrement = jax.lax.while_loop(unfinished, advance, state)
     return z, value, likelihood, gradient, metric, decrement, steps
+
+
+def linearise(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood (corrections of inexact priors included) and its gradient at latent vectors (n, ndim).
+
+    `size`, at least n, is that of the batches that `climb` was given: no new executable.
+    """
+    limit = np.full(posterior.ndim, np.inf)
+    padded = z[np.arange(size) % len(z)]
+    _, value, _, gradient, *_ = _climb(posterior.kernel, padded, -limit, limit, 1.0, 1)
+    value = np.asarray(value)[: len(z)] + 0.5 * np.sum(z**2, axis=1)
+    return value, np.asarray(gradient)[: len(z)] + z

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
-from skyfold.inference.maximum import Modes, choose_starts, climb, evaluate, refine, screen
+from skyfold.inference.maximum import Modes, choose_starts, climb, evaluate, linearise, refine, screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class NUTS:
         key = jax.random.key(seed)
         laplace = Laplace.at(posterior, modes)
         frame = Frame.of(laplace)
-        states = _start(posterior.kernel, frame, self._initial(laplace, frame, modes, rng))
+        states = self._start(posterior, laplace, frame, modes, rng)
         progress.stage("warm-up", self.warmup)
         advance = partial(_advance, posterior.kernel, target=self.target_accept, max_doublings=self.max_doublings)
         gradients = 0
@@ -139,30 +140,29 @@ class NUTS:
             seconds=clock.seconds(),
         )
 
-    def _initial(self, laplace: Laplace, frame: Frame, modes: Modes, rng: np.random.Generator) -> np.ndarray:
-        """Starting points v (chains, ndim) drawn from the Laplace approximations, those outside pulled in."""
+    def _start(
+        self, posterior: Posterior, laplace: Laplace, frame: Frame, modes: Modes, rng: np.random.Generator
+    ) -> Any:
+        """States at points drawn from the Laplace approximations, those outside the support pulled in."""
+        from blackjax.mcmc.hmc import HMCState
+
         coordinates = laplace.coordinates
         roots = np.linalg.cholesky(laplace.covariance)
         log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
         log_mass -= coordinates.log_slope(modes.z)
         mass = np.exp(log_mass - log_mass.max())
         chosen = rng.choice(len(mass), size=self.chains, p=mass / mass.sum())
-        t = laplace.means[chosen] + np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(laplace.means[chosen].shape))
-        low = 0.5 * np.minimum(laplace.means[chosen], 1.0 - laplace.means[chosen])
-        return frame.bend.inverse(np.where(coordinates.unit, np.clip(t, low, 1.0 - low), t))[0]
-
-
-@jax.jit
-def _values(kernel: Kernel, frame: tuple[Any, Any, Any], u: jax.Array) -> tuple[jax.Array, jax.Array]:
-    bend, mean, root = frame
-    return jax.vmap(jax.value_and_grad(lambda one: log_density(kernel, bend, mean + root @ one)))(u)
-
-
-def _start(kernel: Kernel, frame: Frame, v: np.ndarray) -> Any:
-    from blackjax.mcmc.hmc import HMCState
-
-    u = jnp.asarray(frame.position(v))
-    return HMCState(u, *_values(kernel, (frame.bend, frame.mean, frame.root), u))
+        centre = laplace.means[chosen]
+        t = centre + np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(centre.shape))
+        low = 0.5 * np.minimum(centre, 1.0 - centre)
+        t = np.where(coordinates.unit, np.clip(t, low, 1.0 - low), t)
+        z = coordinates.to_latent(t)[0]
+        pieces = [
+            linearise(posterior, z[start : start + self.starts], self.starts)
+            for start in range(0, self.chains, self.starts)
+        ]
+        value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
+        return HMCState(*(jnp.asarray(a) for a in frame.enter(t, z, value, gradient)))
 
 
 def _reframed(states: Any, old: Frame, new: Frame) -> Any:
@@ -188,7 +188,7 @@ def _tune(state: jax.Array, acceptance: jax.Array, target: float) -> jax.Array:
     return jnp.stack([jnp.exp(log_step), error, count, jnp.exp(log_average), centre])
 
 
-@partial(jax.jit, static_argnames="max_doublings")
+@partial(jit, static_argnames="max_doublings")
 def _advance(
     kernel: Kernel,
     bend: Bend,

@@ -1,8 +1,7 @@
 """Quasi-random points made on the host: they cost nothing to compile and fill space better than random ones.
 
-The sequence is the additive recurrence of the generalised golden ratio (Roberts 2018, "The unreasonable effectiveness
-of quasirandom sequences"), shifted at random (Cranley & Patterson 1976, SIAM J. Numer. Anal. 13, 904). Past some 20
-dimensions, where such sequences lose their merit, the points are plain random ones.
+The sequence is Halton's with randomly permuted digits (Owen 2017, "A randomized Halton algorithm in R",
+arXiv:1706.02808). Past some 20 dimensions, where it loses its merit, the points are plain random ones.
 """
 
 from __future__ import annotations
@@ -10,20 +9,26 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
-_MAX_DIMENSION = 20
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 
 
 def uniform_points(n: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
     """Points (n, dimension) in the open unit cube."""
-    if dimension > _MAX_DIMENSION:
+    if dimension > len(_PRIMES):
         points = rng.random((n, dimension))
     else:
-        ratio = 1.0
-        for _ in range(60):
-            ratio = (1.0 + ratio) ** (1.0 / (dimension + 1.0))
-        steps = ratio ** -np.arange(1.0, dimension + 1.0)
-        points = (rng.random(dimension) + np.arange(1.0, n + 1.0)[:, None] * steps) % 1.0
+        points = np.stack([_radical_inverse(n, base, rng) for base in _PRIMES[:dimension]], axis=1)
     return np.clip(points, 1e-16, 1.0 - 1e-16)
+
+
+def _radical_inverse(n: int, base: int, rng: np.random.Generator) -> np.ndarray:
+    """First `n` points of the one-dimensional sequence in a base, every digit permuted at random."""
+    index, scale = np.arange(n), 1.0 / base
+    points = np.zeros(n)
+    while scale > 1e-17:
+        points += scale * rng.permutation(base)[index % base]
+        index, scale = index // base, scale / base
+    return points
 
 
 def normal_points(n: int, dimension: int, rng: np.random.Generator) -> np.ndarray:

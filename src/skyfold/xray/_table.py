@@ -7,7 +7,7 @@ import io
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,22 @@ class Table:
 
     def keyword(self, key: str, default: Any = _ABSENT) -> Any:
         """Return a header value; absent or blank gives `default`."""
-        try:
-            value = self.hdu.header.get(key, _ABSENT)
-        except ValueError:  # astropy's VerifyError is none, yet its relatives are
-            value = _ABSENT
+        value = self.hdu.header.get(key, _ABSENT)
         if value is _ABSENT or type(value).__name__ == "Undefined":
             if default is _ABSENT:
                 raise self.fault(f"the keyword {key} is missing", f"Add {key} to the header (for example with fthedit)")
             return default
         return value.strip() if isinstance(value, str) else value
+
+    def description(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return those of some header values that are there and can be read; nothing depends on them."""
+        from astropy.io.fits.verify import VerifyError
+
+        found = {}
+        for key in keys:
+            with suppress(VerifyError):
+                found[key] = self.keyword(key, None)
+        return {key: value for key, value in found.items() if value is not None}
 
     def number(self, key: str, default: Any = _ABSENT) -> float:
         """Return a header value as a number; numbers written as text are read too."""
@@ -116,11 +123,12 @@ class Table:
         if values.ndim != 1:
             raise self.fault(f"one number per row is expected, got {values.shape[1:]}", "Store scalars", column=name)
         if np.issubdtype(dtype, np.integer) and values.dtype.kind == "f":
-            whole = np.isfinite(values) & (values == np.round(values))
+            whole = (np.abs(values) < 2**53) & (values == np.round(values))
             if not whole.all():
                 row = int(np.flatnonzero(~whole)[0])
                 raise self.fault(f"{values[row]} is not a whole number", "Store integers", column=name, row=row)
-        return values.astype(dtype)
+        with np.errstate(invalid="ignore"):
+            return values.astype(dtype)
 
     def flat(self, name: str, dtype: type) -> tuple[np.ndarray, np.ndarray]:
         """Return a column of scalars, vectors or variable-length arrays as one flat array and each row's length."""
@@ -190,15 +198,14 @@ def open_tables(path: Path) -> Iterator[Tables]:
             warnings.simplefilter("always")
             file = fits.open(io.BytesIO(content), memmap=False)
             hdus = list(file)
+            missing = hdus[-1].fileinfo()["datLoc"] + hdus[-1].size - len(content)
     except Exception as error:
         raise FileFormatError(
             f"{path}: this is not a FITS file. Give a FITS file; if it should be one, it is damaged: copy it again"
         ) from error
     with file:
-        last = hdus[-1]
-        missing = last.fileinfo()["datLoc"] + last.size - len(content)
         if missing > 0:
-            place = last.name or "unnamed"
+            place = hdus[-1].name or "unnamed"
             raise FileFormatError(f"{path}: HDU {place}: the file is cut short by {missing} bytes. Copy it again")
         tables = [Table(path, hdu) for hdu in hdus if _is_table(hdu)]
         damaged = bool(doubts) or len(tables) < sum(isinstance(hdu, fits.BinTableHDU) for hdu in hdus)
@@ -216,6 +223,8 @@ def open_tables(path: Path) -> Iterator[Tables]:
 def _is_table(hdu: Any) -> bool:
     """Whether an HDU is a table whose columns have names."""
     try:
-        return all(isinstance(name, str) for name in hdu.columns.names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return all(isinstance(name, str) for name in hdu.columns.names)
     except Exception:  # not a table, or one whose header cannot be parsed
         return False

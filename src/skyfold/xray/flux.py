@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.contributions import find, select
-from skyfold.derived import Derived, derive
+from skyfold.derived import Derived
 from skyfold.errors import SkyfoldError
+from skyfold.evaluation import apply
 
 if TYPE_CHECKING:
     from skyfold.result import Result
@@ -110,7 +111,7 @@ def _flux(
     def total(z: np.ndarray, pieces: int) -> np.ndarray:
         ends = np.geomspace(low, high, pieces + 1)
         parts = (np.geomspace(a, b, BINS + 1) for a, b in zip(ends[:-1], ends[1:], strict=True))
-        return sum(derive(result.posterior, z, BandFlux(e, path, absorbed, photons), name) for e in parts)
+        return sum(apply(result.posterior, z, BandFlux(e, path, absorbed, photons), name) for e in parts)
 
     few = latent[:: max(len(latent) // 64, 1)]
     pieces, coarse = 1, total(few, 1)

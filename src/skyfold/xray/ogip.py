@@ -203,7 +203,7 @@ def _pha(table: Table) -> Pha:
         background_file=str(table.keyword("BACKFILE", "")),
         response_file=str(table.keyword("RESPFILE", "")),
         arf_file=str(table.keyword("ANCRFILE", "")),
-        keywords={key: table.keyword(key) for key in _KEPT if key in table.hdu.header},
+        keywords=table.description(_KEPT),
     )
 
 
@@ -330,7 +330,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         complete = table.name.upper().startswith("SPECRESP") or str(table.keyword("HDUCLAS3", "")).upper() == "FULL"
-        keywords = {key: table.keyword(key) for key in _KEPT if key in table.hdu.header}
+        keywords = table.description(_KEPT)
         return Rmf(path, edges, label, bounds, place[energy], channel, values, complete, keywords)
 
 

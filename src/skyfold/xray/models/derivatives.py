@@ -36,7 +36,8 @@ def forward_derivatives(evaluate: Callable[[Any, jax.Array], jax.Array]) -> Call
             component, edges = jax.tree.unflatten(structure, [*values[:place], value, *values[place + 1 :]])
             return evaluate(component, edges)
 
-        result, total = None, 0.0
+        result: jax.Array | None = None
+        total: Any = 0.0
         for place, (value, tangent) in enumerate(zip(values, jax.tree.leaves(tangents), strict=True)):
             if isinstance(tangent, SymbolicZero):
                 continue

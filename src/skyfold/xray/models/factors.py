@@ -54,9 +54,9 @@ class Edge(Multiplicative):
 
     Notes
     -----
-    The bin that holds the threshold takes the mean of both sides, so that the factor changes smoothly with `edgeE`.
-    XSPEC takes the mean of the two ends of a bin instead, which differs by up to half the depth of the edge in that
-    bin alone.
+    The bin that holds the threshold takes the mean over both sides, as in XSPEC, so that the factor changes
+    continuously with `edgeE`. Two-point Gauss-Legendre rule per bin (error below 1e-6 for bins of 3%); XSPEC's
+    trapezium rule differs by 1e-4 on such bins.
 
     References
     ----------
@@ -90,6 +90,11 @@ class HighECut(Multiplicative):
         Cutoff energy :math:`E_c` in keV; default prior LogUniform(1, 100).
     foldE :
         e-folding energy :math:`E_f` in keV; default prior LogUniform(1, 500).
+
+    Notes
+    -----
+    XSPEC takes the mean of the two ends also in the bin that holds the cutoff energy, which differs by up to an eighth
+    of the bin's width over `foldE` in that bin alone.
 
     References
     ----------

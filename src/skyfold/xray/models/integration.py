@@ -56,7 +56,7 @@ def mean_exponential(start: jax.Array, stop: jax.Array, half: jax.Array) -> jax.
     """
     narrow = jnp.abs(half) < _NARROW
     square = jnp.where(narrow, half, 0.0) ** 2
-    series = _TANHC[-1]
+    series: jax.Array | float = _TANHC[-1]
     for coefficient in _TANHC[-2::-1]:
         series = series * square + coefficient
     wide = (stop - start) / jnp.where(narrow, 1.0, half)

@@ -44,7 +44,7 @@ def cubic(coefficients: jax.Array | np.ndarray, index: jax.Array, fraction: jax.
 
 
 def cubic_slope(coefficients: jax.Array | np.ndarray, index: jax.Array, fraction: jax.Array) -> jax.Array:
-    """Derivative of `cubic` with respect to the position."""
+    """Return the derivative of `cubic` with respect to the position."""
     rows = jnp.asarray(coefficients)
     c1, c2, c3 = (rows[k].at[index].get(mode="promise_in_bounds") for k in (1, 2, 3))
     return c1 + fraction * (2.0 * c2 + 3.0 * fraction * c3)

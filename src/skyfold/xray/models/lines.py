@@ -46,7 +46,7 @@ class Gaussian(Additive):
 
     LineE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="line energy")
     Sigma: Value = parameter(Uniform(0.0, 1.0), unit="keV", description="line width (standard deviation)")
-    norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph/cm^2/s", description="photon flux in the line")
+    norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph / (cm2 s)", description="photon flux in the line")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -84,7 +84,7 @@ class ZGaussian(Additive):
     LineE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="line energy in the source frame")
     Sigma: Value = parameter(Uniform(0.0, 1.0), unit="keV", description="line width in the source frame")
     Redshift: Value = parameter(0.0, description="redshift")
-    norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph/cm^2/s", description="photon flux times (1 + z)")
+    norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph / (cm2 s)", description="photon flux times (1 + z)")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:

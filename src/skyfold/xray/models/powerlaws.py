@@ -38,7 +38,7 @@ class PowerLaw(Additive):
     name: ClassVar[str] = "powerlaw"
 
     PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph/keV/cm^2/s", description="photon flux density at 1 keV")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -63,8 +63,9 @@ class CutoffPowerLaw(Additive):
 
     Notes
     -----
-    Two-point Gauss-Legendre rule per bin: relative error below
-    :math:`[\Gamma(\Gamma+1)(\Gamma+2)(\Gamma+3)(h/E)^4 + (h/\beta)^4]/4320` to leading order for bins of width h.
+    Two-point Gauss-Legendre rule per bin: relative error
+    :math:`\approx [\Gamma(\Gamma+1)(\Gamma+2)(\Gamma+3)(h/E)^4 + (h/\beta)^4]/4320` for bins of width h, below 1e-6
+    for bins of 3%.
 
     References
     ----------
@@ -75,7 +76,7 @@ class CutoffPowerLaw(Additive):
 
     PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index")
     HighECut: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy of the cutoff")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph/keV/cm^2/s", description="photon flux density at 1 keV")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -119,7 +120,7 @@ class BrokenPowerLaw(Additive):
     PhoIndx1: Value = parameter(Uniform(-1.0, 5.0), description="photon index below the break")
     BreakE: Value = parameter(LogUniform(0.1, 100.0), unit="keV", description="break energy")
     PhoIndx2: Value = parameter(Uniform(-1.0, 5.0), description="photon index above the break")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph/keV/cm^2/s", description="photon flux density at 1 keV")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -151,8 +152,8 @@ class LogParabola(Additive):
 
     Notes
     -----
-    Two-point Gauss-Legendre rule per bin: relative error below 1e-6 for bins of 3%, 1e-4 for bins of 10%, over the
-    default priors between 0.1 and 20 keV.
+    Two-point Gauss-Legendre rule per bin: relative error below 3e-6 for bins of 3%, 4e-4 for bins of 10%, over the
+    default priors between 0.1 and 20 keV (reached where the slope is 10; 1e-8 and 1e-6 at slope 2).
 
     References
     ----------
@@ -164,7 +165,7 @@ class LogParabola(Additive):
     alpha: Value = parameter(Uniform(-1.0, 5.0), description="photon index at the pivot energy")
     beta: Value = parameter(Uniform(-2.0, 2.0), description="curvature")
     pivotE: Value = parameter(1.0, unit="keV", description="pivot energy")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph/keV/cm^2/s", description="photon flux density at pivotE")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at pivotE")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.compilation import jit
 from skyfold.component import Component, Product, Sum
 from skyfold.errors import SkyfoldError
 
@@ -61,7 +62,7 @@ class SpectralModel(Component):
         return np.asarray(_evaluate(self, jnp.asarray(energy_edges(edges))))
 
 
-@jax.jit
+@jit
 def _evaluate(model: SpectralModel, edges: jax.Array) -> jax.Array:
     return model.evaluate(edges)
 

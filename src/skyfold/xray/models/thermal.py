@@ -48,7 +48,7 @@ class Blackbody(Additive):
     name: ClassVar[str] = "bbody"
 
     kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="1e39 erg/s/(10 kpc)^2", description="luminosity/distance^2")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="1e37 erg / (s kpc2)", description="luminosity/distance^2")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -81,7 +81,7 @@ class BlackbodyRad(Additive):
     name: ClassVar[str] = "bbodyrad"
 
     kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="km^2/(10 kpc)^2", description="radius^2/distance^2")
+    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="radius^2/distance^2")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -90,12 +90,13 @@ class BlackbodyRad(Additive):
 
 
 class DiskBlackbody(Additive):
-    r"""Accretion disc of black-body rings, :math:`T(r) = T_\mathrm{in} (r/R_\mathrm{in})^{-3/4}`.
+    r"""Accretion disc of black-body rings.
+
+    With :math:`T(r) = T_\mathrm{in} (r/R_\mathrm{in})^{-3/4}` and :math:`x = E/T_\mathrm{in}`
 
     .. math::
 
-        A(E) = \frac{8}{3}\,1.0344\times 10^{-3}\,K\,E^2\,x^{-8/3} \int_x^\infty \frac{y^{5/3}}{e^y - 1}\,dy,
-        \qquad x = E/T_\mathrm{in}
+        A(E) = \frac{8}{3}\,1.0344\times 10^{-3}\,K\,E^2\,x^{-8/3} \int_x^\infty \frac{y^{5/3}}{e^y - 1}\,dy
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ class DiskBlackbody(Additive):
     name: ClassVar[str] = "diskbb"
 
     Tin: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature at the inner radius")
-    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="km^2/(10 kpc)^2", description="R_in^2 cos(theta)/distance^2")
+    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="R_in^2 cos(theta)/distance^2")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -160,7 +161,7 @@ class Bremsstrahlung(Additive):
     name: ClassVar[str] = "bremss"
 
     kT: Value = parameter(LogUniform(0.05, 100.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="3.02e-15/(4 pi) cm^-5", description="emission measure/distance^2")
+    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="4.1611e15 cm-5", description="emission measure/distance^2")
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -193,7 +194,7 @@ _DISK_START, _DISK_STOP, _DISK_STEPS = -22, 12, 12  # range of log2(E/Tin) and s
 
 @cache
 def _disk_table() -> np.ndarray:
-    """Cubic coefficients of log2 of x^(-2/3) e^x J(x) on an even grid of log2 x; J is the integral of `DiskBlackbody`."""
+    """Cubic coefficients of log2 of x^(-2/3) e^x J(x) on an even grid of log2 x; J is `DiskBlackbody`'s integral."""
     x = 2.0 ** np.linspace(_DISK_START, _DISK_STOP, (_DISK_STOP - _DISK_START) * _DISK_STEPS + 1)
     log_scaled = np.where(x < 1.0, np.log(_disk_below(np.minimum(x, 1.0))) + x, np.log(_disk_above(np.maximum(x, 1.0))))
     return cubic_coefficients(np.log2(np.e) * log_scaled - 2.0 / 3.0 * np.log2(x))

@@ -1,11 +1,14 @@
-"""Directives that list models and priors from the code itself: ``model-table`` and ``prior-table``."""
+"""Directives that list models, priors, public names and modules from the code itself."""
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
@@ -29,23 +32,56 @@ class ModelTable(SphinxDirective):
     """Table of the components of an X-ray model and their parameters."""
 
     def run(self) -> list[nodes.Node]:
-        from skyfold.component import parameter_fields
-        from skyfold.xray.models import REGISTRY
+        from skyfold.xray.models import COMPONENTS, component_parameters
 
         found: list[nodes.Node] = []
         for kind in ("additive", "multiplicative"):
             rows = []
-            for name, component in sorted(REGISTRY.items()):
+            for name, component in COMPONENTS.items():
                 if component.kind != kind:
                     continue
                 first = True
-                for field, label, value in parameter_fields(component()):
+                for p in component_parameters(component):
+                    default = f"{p.default:g} (fixed)" if isinstance(p.default, float) else repr(p.default)
                     link = f":py:class:`{name} <{component.__module__}.{component.__name__}>`" if first else ""
-                    rows.append((link, f"``{field}``", label.unit or "–", f"``{value!r}``", label.description))
+                    rows.append((link, f"``{p.name}``", p.unit or "–", f"``{default}``", p.description))
                     first = False
             found.append(nodes.rubric("", f"{kind.capitalize()} components"))
             found += _table(self, ("model", "parameter", "unit", "default", "meaning"), rows)
         return found
+
+
+class PublicNames(SphinxDirective):
+    """Table of the package's public names and their homes."""
+
+    def run(self) -> list[nodes.Node]:
+        import skyfold
+
+        rows = []
+        for name, home in sorted(skyfold._HOMES.items()):
+            role = "class" if inspect.isclass(getattr(skyfold, name)) else "func"
+            rows.append((f"``sf.{name}``", f":py:{role}:`{home}.{name}`"))
+        return _table(self, ("name", "described as"), rows)
+
+
+class Modules(SphinxDirective):
+    """Reference of every public module whose name fits one of the patterns, in their order."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec: ClassVar[dict[str, Any]] = {"without": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        import skyfold
+
+        root = Path(skyfold.__file__).parent
+        paths = sorted(root.rglob("*.py"))
+        names = [".".join(("skyfold", *p.relative_to(root).with_suffix("").parts)) for p in paths]
+        public = [n.removesuffix(".__init__") for n in names if "._" not in n.removesuffix(".__init__")]
+        without = self.options.get("without", "").split()
+        fitting = [n for pattern in self.arguments[0].split() for n in fnmatch.filter(public, pattern)]
+        chosen = [n for n in dict.fromkeys(fitting) if not any(fnmatch.fnmatch(n, pattern) for pattern in without)]
+        return _parsed(self, [line for name in chosen for line in (f".. automodule:: {name}", "")])
 
 
 def _shown(parameter: inspect.Parameter) -> str:
@@ -58,6 +94,10 @@ def _table(directive: SphinxDirective, header: tuple[str, ...], rows: list[tuple
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in (header, *rows):
         lines += [("   * - " if i == 0 else "     - ") + cell for i, cell in enumerate(row)]
+    return _parsed(directive, lines)
+
+
+def _parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
     container = nodes.Element()
     directive.state.nested_parse(StringList(lines, directive.get_source_info()[0]), directive.content_offset, container)
     return container.children
@@ -65,6 +105,8 @@ def _table(directive: SphinxDirective, header: tuple[str, ...], rows: list[tuple
 
 def setup(app: Any) -> dict[str, bool]:
     """Add the directives."""
+    app.add_directive("modules", Modules)
     app.add_directive("model-table", ModelTable)
     app.add_directive("prior-table", PriorTable)
+    app.add_directive("public-names", PublicNames)
     return {"parallel_read_safe": True}

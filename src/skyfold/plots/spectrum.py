@@ -1,0 +1,192 @@
+"""Spectrum: data with the model folded through the instrument, its components, and the residuals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skyfold.plots.display import display_table, labels, residual_kind
+from skyfold.plots.style import (
+    BLACK,
+    PARTS,
+    SERIES,
+    VERMILION,
+    context,
+    energy_axis,
+    log_axis,
+    new_figure,
+    say_converged,
+    steps,
+)
+from skyfold.plots.tables import PlotTable, stack
+
+if TYPE_CHECKING:
+    from skyfold.result import Result
+
+DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
+
+#: Draws behind the bands.
+_DRAWS = 1023
+
+
+def table(result: Result, min_significance: float, max_bins: int) -> PlotTable:
+    """Compute the numbers behind the figure; columns as in `skyfold.plots.display.display_table`."""
+    from skyfold.contributions import folded
+    from skyfold.predictive import predict
+
+    posterior = result.posterior
+    latent = result.equal_weight_latent(1 if result.draws.is_point else _DRAWS)
+    expected = predict(posterior, np.concatenate([result.best_latent[None], latent]))
+    tables = []
+    for name, (_, observation) in posterior.pairs.items():
+        parts = {k: np.asarray(v) for k, v in folded(posterior, result.best_latent, name).items()}
+        draws = expected[name][1:]
+        tables.append(
+            display_table(
+                name,
+                observation,
+                np.repeat(draws, _DRAWS, axis=0) if result.draws.is_point else draws,
+                expected[name][0],
+                components=parts if len(parts) > 1 else None,
+                seed=result.draws.seed,
+                min_significance=min_significance,
+                max_bins=max_bins,
+            )
+        )
+    observations = [o for _, o in posterior.pairs.values()]
+    meta = {"observations": list(posterior.pairs), "labels": labels(tables), "residual": residual_kind(observations)}
+    return stack(tables, meta)
+
+
+def spectrum(
+    result: Result,
+    *,
+    bands: str = "predictive",
+    components: bool = True,
+    background: bool = True,
+    min_significance: float | None = None,
+    max_bins: int | None = None,
+) -> Any:
+    """Draw data with error bars, model with 68% and 95% bands, residuals and ratio.
+
+    Error bars of counts are central 68% intervals of a Poisson mean. The line is the best fit.
+
+    Parameters
+    ----------
+    result : what to draw.
+    bands : ``"predictive"``, of replicated data with their noise; ``"model"``, of the expected data alone; ``"none"``.
+    components : draw the additive components (of a single observation).
+    background : draw the background, which takes no part in the fit.
+    min_significance, max_bins : join data for display until each bin has this significance, at most so many (3, 50).
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    data = result._table("spectrum", min_significance=min_significance, max_bins=max_bins)
+    names = data.meta["observations"]
+    with context():
+        figure = new_figure(6.6, 6.2)
+        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(3.2, 1.0, 1.0))
+        figure.get_layout_engine().set(hspace=0.0, h_pad=0.02)
+        for number, name in enumerate(names):
+            part = data.where(data["observation"] == name)
+            colour = BLACK if len(names) == 1 else SERIES[number % len(SERIES)]
+            _draw_data(top, part, name, colour)
+            _draw_model(top, part, colour if len(names) > 1 else VERMILION, bands, single=len(names) == 1)
+            if background and "background" in part and np.any(part["background"] > 0):
+                x, y = steps(part["x_low"], part["x_high"], part["background"])
+                top.plot(x, y, color="0.45" if len(names) == 1 else colour, ls=":", lw=1.0, label="background (not fitted)")
+            if components and len(names) == 1:
+                _draw_components(top, part)
+            _draw_residuals(middle, bottom, part, colour)
+        _finish(figure, (top, middle, bottom), data)
+        say_converged(figure, data.meta)
+    return figure
+
+
+def _draw_data(ax: Any, part: PlotTable, name: str, colour: str) -> None:
+    centre, half = _centres(part)
+    errors = np.stack([part["error_low"], part["error_high"]])
+    ax.errorbar(
+        centre, part["data"], np.nan_to_num(errors), half, fmt="none", ecolor=colour, elinewidth=0.8, label=name, zorder=3
+    )
+
+
+def _draw_model(ax: Any, part: PlotTable, colour: str, bands: str, *, single: bool) -> None:
+    kind = "posterior predictive" if bands == "predictive" else "model"
+    for low, high, share, alpha in (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32)):
+        if f"{bands}_{low}" in part:
+            x, y1, y2 = steps(part["x_low"], part["x_high"], part[f"{bands}_{low}"], part[f"{bands}_{high}"])
+            label = f"{kind} {share}" if single else None
+            ax.fill_between(x, y1, y2, color=colour, alpha=alpha, lw=0, label=label, zorder=1)
+    x, y = steps(part["x_low"], part["x_high"], part["best"])
+    ax.plot(x, y, color=colour, lw=1.3, label="best fit" if single else None, zorder=4)
+
+
+def _draw_components(ax: Any, part: PlotTable) -> None:
+    found = [n for n in part.columns if n.startswith("component:") and np.any(np.isfinite(part[n]))]
+    for name, (colour, style) in zip(found, PARTS * (len(found) // len(PARTS) + 1), strict=False):
+        x, y = steps(part["x_low"], part["x_high"], part[name])
+        ax.plot(x, y, color=colour, ls=style, lw=1.1, label=name.removeprefix("component:"), zorder=2)
+
+
+def _draw_residuals(middle: Any, bottom: Any, part: PlotTable, colour: str) -> None:
+    centre, half = _centres(part)
+    ones = np.ones(len(centre))
+    middle.errorbar(centre, part["residual"], ones, half, fmt="none", ecolor=colour, elinewidth=0.8)
+    errors = np.nan_to_num(np.stack([part["ratio_low"], part["ratio_high"]]))
+    bottom.errorbar(centre, part["ratio"], errors, half, fmt="none", ecolor=colour, elinewidth=0.8)
+
+
+def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    top, middle, bottom = axes
+    low, high = float(np.min(data["x_low"])), float(np.max(data["x_high"]))
+    if data.meta["labels"]["x"].startswith("Energy"):
+        energy_axis(bottom.xaxis, low, high)
+    else:
+        bottom.set_xlim(low, high)
+    _scale_counts(top, data)
+    for ax, level, values in ((middle, 0.0, data["residual"]), (bottom, 1.0, data["ratio"])):
+        ax.axhline(level, color="0.4", lw=0.8, zorder=0)
+        spread = float(np.nanmax(np.abs(values - level), initial=0.0)) if np.any(np.isfinite(values)) else 1.0
+        reach = max(spread * 1.15 + (1.0 if level == 0.0 else 0.1), 3.0 if level == 0.0 else 0.25)
+        if level == 1.0:
+            ax.set_ylim(max(level - reach, -0.1) if np.nanmin(values) >= 0 else level - reach, level + min(reach, 4.0))
+        else:
+            ax.set_ylim(-reach, reach)
+        ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
+    top.set_ylabel(data.meta["labels"]["y"])
+    kind = data.meta["residual"]
+    middle.set_ylabel(kind if "/" in kind else rf"{kind.replace(' ', chr(10))} [$\sigma$]")
+    bottom.set_ylabel("data / model")
+    bottom.set_xlabel(data.meta["labels"]["x"])
+    for ax in (top, middle):
+        ax.tick_params(labelbottom=False, which="both")
+    handles, names = top.get_legend_handles_labels()
+    # data first, then best fit, bands, components
+    first = [*data.meta["observations"], "best fit"]
+    found = dict(zip(names, handles, strict=True))
+    unique = {n: found[n] for n in [*(f for f in first if f in found), *(n for n in found if n not in first)]}
+    figure.legend(unique.values(), unique.keys(), loc="outside upper center", ncols=min(3, len(unique)))
+    figure.align_ylabels(axes)
+
+
+def _scale_counts(ax: Any, data: PlotTable) -> None:
+    values, above = data["data"], data["data"] + np.nan_to_num(data["error_high"])
+    positive = values[values > 0]
+    spans = positive.size > 0 and np.all(values >= 0) and above.max() / positive.min() > 10
+    if not spans:
+        return
+    best = data["best"][data["best"] > 0]
+    floor = max(min(positive.min(), best.min() if best.size else np.inf), above.max() * 1e-7)
+    log_axis(ax.yaxis, floor / 3.0, above.max() * 2.0)
+
+
+def _centres(part: PlotTable) -> tuple[np.ndarray, np.ndarray]:
+    low, high = part["x_low"], part["x_high"]
+    middle = np.sqrt(low * high) if np.all(low > 0) and part.units.get("x_low") == "keV" else 0.5 * (low + high)
+    return middle, np.stack([middle - low, high - middle])

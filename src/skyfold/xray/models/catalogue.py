@@ -1,0 +1,125 @@
+"""Which components there are, by XSPEC's names, and what each has for parameters."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any
+
+from skyfold.component import text_table
+from skyfold.errors import SkyfoldError
+from skyfold.parameters import Label
+from skyfold.xray.models.absorption import PHabs, TBabs, Wabs, ZTBabs
+from skyfold.xray.models.factors import Constant, Edge, HighECut
+from skyfold.xray.models.lines import Gaussian, ZGaussian
+from skyfold.xray.models.powerlaws import BrokenPowerLaw, CutoffPowerLaw, LogParabola, PowerLaw
+from skyfold.xray.models.spectral import SpectralModel
+from skyfold.xray.models.thermal import Blackbody, BlackbodyRad, Bremsstrahlung, DiskBlackbody
+
+#: Component classes by name, spectra first.
+COMPONENTS: dict[str, type[SpectralModel]] = {
+    cls.name: cls
+    for cls in (
+        PowerLaw,
+        CutoffPowerLaw,
+        BrokenPowerLaw,
+        LogParabola,
+        Blackbody,
+        BlackbodyRad,
+        DiskBlackbody,
+        Bremsstrahlung,
+        Gaussian,
+        ZGaussian,
+        TBabs,
+        ZTBabs,
+        PHabs,
+        Wabs,
+        Constant,
+        Edge,
+        HighECut,
+    )
+}
+
+#: XSPEC's convolution models: their names are taken, but skyfold has none of them yet.
+CONVOLUTIONS = frozenset(
+    "cflux cglumin clumin cpflux gsmooth ireflect kdblur kdblur2 kerrconv kyconv lsmooth partcov rdblur reflect "
+    "rfxconv rgsxsrc simpl thcomp vashift vmshift xilconv zashift zmshift".split()
+)
+
+
+def component_class(name: str) -> type[SpectralModel]:
+    """Class of a component by its name; upper case and abbreviations of two letters or more will do.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"powerlaw"``, ``"TBabs"`` or ``"pow"``.
+
+    Raises
+    ------
+    SkyfoldError
+        If no component is called so, or an abbreviation fits several.
+    """
+    wanted = name.lower()
+    if wanted in COMPONENTS:
+        return COMPONENTS[wanted]
+    if wanted in CONVOLUTIONS:
+        raise SkyfoldError(f"'{wanted}' is a convolution model; those are not available yet.")
+    fitting = [known for known in COMPONENTS if known.startswith(wanted)] if len(wanted) > 1 else []
+    if len(fitting) == 1:
+        return COMPONENTS[fitting[0]]
+    if fitting:
+        raise SkyfoldError(f"'{name}' may stand for {' or '.join(fitting)}; write more of the name.")
+    near = difflib.get_close_matches(wanted, COMPONENTS, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(COMPONENTS)}."
+    raise SkyfoldError(f"There is no component '{name}'. {hint}")
+
+
+@dataclass(frozen=True)
+class ParameterDescription:
+    """Name, unit, description and default (a prior or a number) of a component's parameter."""
+
+    name: str
+    unit: str
+    description: str
+    default: Any
+
+
+def component_summary(cls: type[SpectralModel]) -> str:
+    """One line that says what a component is."""
+    return (cls.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def component_parameters(cls: type[SpectralModel]) -> tuple[ParameterDescription, ...]:
+    """Parameters of a component in XSPEC's order."""
+    described = []
+    for field in fields(cls):
+        label: Label | None = field.metadata.get("parameter")
+        if label is not None:
+            described.append(ParameterDescription(field.name, label.unit, label.description, field.default))
+    return tuple(described)
+
+
+def component_list() -> str:
+    """Table of all components: name, kind, what it is."""
+    rows: list[tuple[str, ...]] = [(name, cls.kind, component_summary(cls)) for name, cls in COMPONENTS.items()]
+    return text_table(("component", "kind", "what it is"), rows)
+
+
+def component_description(name: str) -> str:
+    """Text on one component: summary, table of parameters with default priors, then its documentation.
+
+    Raises
+    ------
+    SkyfoldError
+        If no component is called so.
+    """
+    import inspect
+
+    cls = component_class(name)
+    rows: list[tuple[str, ...]] = []
+    for p in component_parameters(cls):
+        default = f"{p.default:g} (fixed)" if isinstance(p.default, float) else repr(p.default)
+        rows.append((p.name, p.unit, default, p.description))
+    table = text_table(("parameter", "unit", "default prior or value", "description"), rows)
+    return f"{cls.name} ({cls.kind}): {component_summary(cls)}\n\n{table}\n\n{inspect.getdoc(cls)}"

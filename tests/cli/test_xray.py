@@ -1,0 +1,187 @@
+"""``skyfold xray`` and ``skyfold fit``: what is fitted, printed and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from invocation import FIXED, MODEL, Run
+
+from skyfold.cli._models import build_models
+from skyfold.component import parameter_names
+from skyfold.errors import SkyfoldError
+from skyfold.parameters import Parameter
+from skyfold.priors import LogNormal, Uniform
+
+#: Leaves two parameters of the demo's model free.
+TWO_FREE = (*FIXED[:2], *FIXED[6:], "-p", "powerlaw.PhoIndex=Uniform(0,5)", "-p", "powerlaw.norm=LogUniform(1e-6,1e-2)")
+NUMBERS = {"best", "median", "mean", "sd", "q05", "q16", "q84", "q95", "ess", "rhat"}
+
+
+def check_summary(summary: dict[str, Any]) -> None:
+    """Check the keys and types that the documentation promises."""
+    statistic = summary["statistic"]
+    assert isinstance(statistic["name"], str)
+    assert isinstance(statistic["value"], float)
+    assert isinstance(statistic["n_data"], int)
+    assert isinstance(statistic["dof"], int)
+    for numbers in summary["parameters"].values():
+        assert set(numbers) >= NUMBERS
+        assert all(numbers[key] is None or isinstance(numbers[key], float) for key in NUMBERS)
+    assert isinstance(summary["method"], str)
+    assert isinstance(summary["converged"], bool)
+    assert isinstance(summary["evaluations"], int)
+    assert isinstance(summary["seed"], int)
+    assert summary["log_evidence"] is None or isinstance(summary["log_evidence"], float)
+    assert set(summary["seconds"]) == {"import", "load", "compile", "sample", "total"}
+    assert summary["seconds"]["total"] >= summary["seconds"]["load"] > 0
+    assert {"skyfold", "python", "jax", "numpy"} <= set(summary["versions"])
+
+
+def test_nothing_free_reports_the_statistic(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    found = run("xray", demo, "-m", MODEL, *FIXED, "-e", 0.5, 8, "--out", tmp_path / "out")
+    assert found.code == 0
+    name, value, *rest = found.out.splitlines()[0].split()
+    assert name == "C-stat"
+    assert rest[0] == "for"
+    assert rest[2] == "data"
+    assert 0.6 * int(rest[1]) < float(value) < 1.5 * int(rest[1])  # at the truth: about one per datum
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["summary.json"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    check_summary(summary)
+    assert summary["parameters"] == {}
+    assert summary["statistic"]["dof"] == int(rest[1])
+
+
+def test_statistic_of_reference(shared: Path, run: Callable[..., Run]) -> None:
+    """Swift XRT, C-stat of other programs: 568.52 for the 771 channels 29 to 799 counted from zero."""
+    folder = shared / "data" / "xray" / "sherpa"
+    fixed = ("-m", "powerlaw", "-s", "powerlaw.PhoIndex=1", "-s", "powerlaw.norm=3e-4")
+    files = (folder / "target_sr.pha", "--response", folder / "swxpc0to12s6_20130101v014.rmf.gz")
+    found = run("xray", *files, "--arf", folder / "target_sr.arf", *fixed, "-e", 0.29, 8.0)
+    assert found.out.strip() == "C-stat 568.52 for 771 data"
+
+
+def test_several_spectra_without_anything_free(demo: Path, run: Callable[..., Run]) -> None:
+    one = run("xray", demo, "-m", MODEL, *FIXED).out.split()
+    two = run("xray", demo, demo, "-m", f"constant*{MODEL}", *FIXED, "-s", "constant_2.factor=1").out.splitlines()
+    assert float(two[-1].split()[1]) == pytest.approx(2 * float(one[1]), abs=0.01)
+    assert len(two) == 3
+
+
+def test_point_fit_writes_everything(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    (out / "summary.json").write_text("replaced")
+    found = run("xray", demo, "-m", MODEL, *TWO_FREE, "-e", 0.5, 8, "--method", "mle", "--no-figures", "--out", out)
+    assert found.code == 0, found.err
+    assert "powerlaw.PhoIndex" in found.out
+    assert sorted(p.name for p in out.iterdir()) == ["mine.txt", "posterior.nc", "summary.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    summary = json.loads((out / "summary.json").read_text())
+    check_summary(summary)
+    assert list(summary["parameters"]) == ["powerlaw.PhoIndex", "powerlaw.norm"]
+    assert summary["parameters"]["powerlaw.PhoIndex"]["best"] == pytest.approx(2.0, abs=0.2)
+    assert summary["statistic"]["dof"] == summary["statistic"]["n_data"] - 2
+
+
+def test_job_file_says_the_same(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    options = run("xray", demo, "-m", MODEL, *TWO_FREE, "-e", 0.5, 8, "--method", "mle")
+    job = tmp_path / "job.toml"
+    job.write_text(
+        f"""
+        model = "{MODEL}"
+        energies = [0.5, 8.0]
+        [method]
+        name = "mle"
+        [[observation]]
+        spectrum = "{demo}"
+        [priors]
+        "powerlaw.PhoIndex" = "Uniform(0, 5)"
+        "powerlaw.norm" = "LogUniform(1e-6, 1e-2)"
+        [values]
+        "tbabs.nH" = 0.1
+        "bbodyrad.kT" = 0.75
+        "bbodyrad.norm" = 0.2
+        [output]
+        folder = "out"
+        figures = false
+        """
+    )
+    found = run("fit", job)
+    assert found.code == 0, found.err
+    assert found.out.replace(f"written to {tmp_path / 'out'}\n", "") == options.out
+    assert (tmp_path / "out" / "posterior.nc").is_file()
+
+
+def test_not_converged_ends_with_1(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text(
+        f"""
+        model = "{MODEL}"
+        energies = [0.5, 8.0]
+        [method]
+        name = "mle"
+        max_steps = 1
+        [[observation]]
+        spectrum = "{demo}"
+        [output]
+        folder = "out"
+        figures = false
+        """
+    )
+    found = run("fit", job)
+    assert found.code == 1
+    assert "NOT CONVERGED" in found.out
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["converged"] is False
+
+
+# -- several spectra -------------------------------------------------------------------------------------------------
+
+
+def test_leading_constant_belongs_to_each_spectrum() -> None:
+    models = build_models("constant*tbabs*powerlaw", 3, {"constant_3.factor": LogNormal(0, 0.1)}, {"tbabs.nH": 0.2})
+    named = parameter_names(models)
+    free = [name for name, entry in named.items() if isinstance(entry.value, Parameter)]
+    assert free == ["powerlaw.PhoIndex", "powerlaw.norm", "constant_2.factor", "constant_3.factor"]
+    assert named["constant.factor"].value == 1.0
+    assert repr(named["constant_3.factor"].value.prior) == "LogNormal(0, 0.1)"
+    assert named["tbabs.nH"].value == 0.2
+
+
+def test_first_constant_may_be_free() -> None:
+    named = parameter_names(build_models("constant*powerlaw", 2, {"constant.factor": Uniform(0.5, 2)}, {}))
+    assert isinstance(named["constant.factor"].value, Parameter)
+    assert isinstance(named["constant_2.factor"].value, Parameter)
+
+
+def test_constants_inside_count_first() -> None:
+    models = build_models("constant*(powerlaw+constant*bbodyrad)", 2, {}, {"constant_3.factor": 1.5})
+    named = parameter_names(models)
+    assert isinstance(named["constant_2.factor"].value, Parameter)  # shared, inside
+    factors = [model.parts[0].factor for model in models]
+    assert factors == [1.0, 1.5]
+
+
+def test_without_a_constant_everything_is_shared() -> None:
+    models = build_models("tbabs*powerlaw", 2, {}, {})
+    assert list(parameter_names(models)) == ["tbabs.nH", "powerlaw.PhoIndex", "powerlaw.norm"]
+    with pytest.raises(SkyfoldError, match="constant_2.factor"):
+        build_models("tbabs*powerlaw", 2, {"constant_2.factor": Uniform(0, 1)}, {})
+
+
+def test_redshift_sets_every_redshift() -> None:
+    (model,) = build_models("ztbabs*(zgauss+zgauss)", 1, {"zgauss_2.Redshift": Uniform(0, 1)}, {}, redshift=0.3)
+    named = parameter_names([model])
+    assert named["ztbabs.Redshift"].value == named["zgauss.Redshift"].value == 0.3
+    assert isinstance(named["zgauss_2.Redshift"].value, Parameter)
+
+
+def test_default_priors_stay() -> None:
+    (model,) = build_models("powerlaw", 1, {}, {})
+    assert np.all([isinstance(v, Parameter) for v in model.parameters.values()])

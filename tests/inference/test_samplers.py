@@ -1,0 +1,130 @@
+"""NUTS and auto: exact on Gaussians, in agreement on real shapes, honest where they fail."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats as st
+from toys import Direct, Greybody, Identity, direct, image, photometry, sky
+
+import skyfold as sf
+from skyfold.annotation import Annotation
+from skyfold.inference.progress import Progress
+from skyfold.likelihoods import Gaussian
+
+
+def run(method, posterior, seed=0):
+    return method(posterior, seed, Progress(False))
+
+
+def moments(posterior, draws):
+    weights = draws.weights().ravel()
+    values = posterior.values(draws.latent.reshape(-1, posterior.ndim))
+    means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
+    sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
+    return means, sds
+
+
+@pytest.fixture(scope="module")
+def gaussian() -> sf.Posterior:
+    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
+
+
+PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
+MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
+
+
+@pytest.mark.parametrize("method", [sf.Auto(), sf.NUTS()], ids=lambda m: m.name)
+def test_gaussian_moments(gaussian, method) -> None:
+    draws = run(method, gaussian)
+    assert draws.converged, draws.messages
+    means, sds = moments(gaussian, draws)
+    np.testing.assert_allclose((means["vector.x"] - MEAN) / SD, 0.0, atol=0.08)
+    np.testing.assert_allclose(sds["vector.x"] / SD, 1.0, atol=0.05)
+
+
+def test_auto_s_evidence_is_exact_on_a_gaussian(gaussian) -> None:
+    draws = run(sf.Auto(), gaussian)
+    exact = st.norm.logpdf([2.0, -1.0, 0.3], 0.0, np.sqrt(1 + 1 / PRECISION)).sum()
+    assert draws.log_evidence == pytest.approx(exact, abs=4 * draws.log_evidence_error)
+    assert draws.log_evidence_error < 0.02
+
+
+@pytest.mark.parametrize("build", [lambda: (sky(), image()), lambda: (Greybody(), photometry())], ids=["image", "photometry"])
+def test_nuts_and_auto_agree_on_other_domains(build) -> None:
+    posterior = sf.Posterior(build())
+    one, two = run(sf.Auto(), posterior), run(sf.NUTS(), posterior)
+    assert one.converged and two.converged
+    (m1, s1), (m2, s2) = moments(posterior, one), moments(posterior, two)
+    for name in posterior.names:
+        assert m1[name] == pytest.approx(m2[name], abs=0.12 * s1[name])
+        assert s1[name] == pytest.approx(s2[name], rel=0.07)
+
+
+@pytest.mark.parametrize("method", [sf.Auto(), sf.NUTS()], ids=lambda m: m.name)
+def test_a_posterior_piled_up_at_a_bound(method) -> None:
+    posterior = direct([-0.02], [0.05], sf.Uniform(0.0, 1.0))
+    draws = run(method, posterior)
+    exact = st.truncnorm(0.02 / 0.05, 1.02 / 0.05, -0.02, 0.05)
+    means, sds = moments(posterior, draws)
+    assert draws.converged, draws.messages
+    assert means["vector.x"] == pytest.approx(exact.mean(), abs=0.08 * exact.std())
+    assert sds["vector.x"] == pytest.approx(exact.std(), rel=0.06)
+
+
+@pytest.mark.parametrize("method", [sf.Auto(), sf.NUTS()], ids=lambda m: m.name)
+def test_a_posterior_that_is_its_prior(method) -> None:
+    posterior = direct([0.5], [100.0], sf.Uniform(0.0, 1.0))
+    means, sds = moments(posterior, run(method, posterior))
+    assert means["vector.x"] == pytest.approx(0.5, abs=0.03)
+    assert sds["vector.x"] == pytest.approx(1 / np.sqrt(12), rel=0.05)
+
+
+class Squared(Identity):
+    name: ClassVar[str] = "squared"
+
+    def evaluate(self, grid):
+        return jnp.atleast_1d(self.x) ** 2
+
+
+def test_auto_keeps_both_modes() -> None:
+    posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.2]), Annotation("d"))))
+    draws = run(sf.Auto(), posterior)
+    assert draws.converged
+    x = np.asarray(posterior.values(draws.latent[0])["squared.x"])
+    assert draws.weights()[0] @ (x > 0) == pytest.approx(0.5, abs=0.03)
+
+
+def test_auto_falls_back_to_nuts_and_says_so() -> None:
+    posterior = direct(list(np.zeros(3)), [1.0] * 3, sf.Normal(np.zeros(3), 1.0))
+    draws = run(sf.Auto(max_dimension=2), posterior)
+    assert draws.method == "auto (nuts)"
+    assert "too many" in draws.messages[0]
+    assert draws.converged
+
+
+def test_chains_that_disagree_are_not_called_converged() -> None:
+    posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.01]), Annotation("d"))))
+    draws = run(sf.NUTS(draws=200, max_draws=200, chains=8), posterior, seed=1)
+    assert not draws.converged
+    assert any("R-hat" in m for m in draws.messages)
+
+
+def test_the_seed_repeats(gaussian) -> None:
+    for method in (sf.Auto(), sf.NUTS(draws=100, max_draws=100, warmup=200)):
+        np.testing.assert_array_equal(run(method, gaussian, 7).latent, run(method, gaussian, 7).latent)
+
+
+def test_unknown_methods_are_named(gaussian) -> None:
+    with pytest.raises(sf.SkyfoldError, match="Did you mean 'nuts'"):
+        gaussian.fit("nutz")
+    with pytest.raises(sf.SkyfoldError, match="method"):
+        gaussian.fit(3)
+
+
+def test_too_few_chains_are_refused() -> None:
+    with pytest.raises(sf.SkyfoldError, match="2 chains"):
+        sf.NUTS(chains=1)

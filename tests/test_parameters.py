@@ -1,0 +1,75 @@
+"""Parameters: identity, sharing, arithmetic, quantities."""
+
+from __future__ import annotations
+
+import copy
+
+import astropy.units as u
+import jax
+import numpy as np
+import pytest
+from toys import Greybody
+
+import skyfold as sf
+from skyfold.parameters import Expression, Parameter, as_parameter, parameters_in, substitute
+
+
+def test_the_same_prior_twice_is_two_parameters() -> None:
+    prior = sf.Uniform(0, 1)
+    model = Greybody(amplitude=prior, temperature=prior)
+    assert model.amplitude.token != model.temperature.token
+
+
+def test_defaults_are_made_per_instance() -> None:
+    assert Greybody().amplitude.token != Greybody().amplitude.token
+
+
+def test_identity_survives_copies_and_tree_maps() -> None:
+    p = Parameter(sf.Uniform(0, 1))
+    model = Greybody(amplitude=p)
+    for same in (copy.copy(model), copy.deepcopy(model), jax.tree.map(lambda leaf: leaf, model)):
+        assert same.amplitude.token == p.token
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda p: 0.5 * p + 1, 2.0),
+        (lambda p: (p - 1) / p, 0.5),
+        (lambda p: 10**p, 100.0),
+        (lambda p: -p, -2.0),
+        (lambda p: abs(-p) ** 2, 4.0),
+        (lambda p: np.exp(p), np.exp(2.0)),
+        (lambda p: np.float64(3) * np.sqrt(p), 3 * np.sqrt(2.0)),
+        (lambda p: np.log10(p) - np.log(p), np.log10(2.0) - np.log(2.0)),
+        (lambda p: 1 / p, 0.5),
+    ],
+)
+def test_arithmetic_ties(build, expected) -> None:
+    p = Parameter(sf.Uniform(0, 5))
+    tied = build(p)
+    assert isinstance(tied, Expression)
+    assert [q.token for q in parameters_in(tied)][0] == p.token
+    assert float(substitute(tied, lambda node: 2.0)) == pytest.approx(expected, rel=1e-14)
+
+
+def test_quantities_are_converted_to_the_field_s_unit() -> None:
+    model = Greybody(amplitude=sf.Uniform(0 * u.mJy, 5000 * u.mJy), temperature=2000 * u.nm)
+    assert model.amplitude.prior.high == pytest.approx(5.0)
+    assert model.temperature == pytest.approx(2.0)
+
+
+def test_a_wrong_unit_is_refused() -> None:
+    with pytest.raises(sf.SkyfoldError, match="cannot stand here"):
+        Greybody(amplitude=3 * u.keV)
+
+
+@pytest.mark.parametrize("value", ["two", None, object(), float("nan")])
+def test_what_is_no_parameter_is_refused(value) -> None:
+    with pytest.raises(sf.SkyfoldError):
+        as_parameter(value)
+
+
+def test_a_parameter_needs_a_prior() -> None:
+    with pytest.raises(sf.SkyfoldError, match="needs a prior"):
+        Parameter(3.0)  # type: ignore[arg-type]
