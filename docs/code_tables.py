@@ -81,7 +81,9 @@ class Modules(SphinxDirective):
         without = self.options.get("without", "").split()
         fitting = [n for pattern in self.arguments[0].split() for n in fnmatch.filter(public, pattern)]
         chosen = [n for n in dict.fromkeys(fitting) if not any(fnmatch.fnmatch(n, pattern) for pattern in without)]
-        return _parsed(self, [line for name in chosen for line in (f".. automodule:: {name}", "")])
+        return _parsed(
+            self, [line for name in chosen for line in (f".. rubric:: {name}", "", f".. automodule:: {name}", "")]
+        )
 
 
 def _shown(parameter: inspect.Parameter) -> str:

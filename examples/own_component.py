@@ -1,4 +1,4 @@
-"""Write a component of your own, here a power law with a smooth low-energy turnover, and fit with it."""
+"""Write a component of your own, here a Wien spectrum, and fit with it."""
 
 from typing import ClassVar
 
@@ -8,28 +8,23 @@ import skyfold as sf
 from skyfold import xray
 from skyfold.data import demo_spectrum
 from skyfold.parameters import Value, parameter
-from skyfold.xray.models import Additive, TBabs
+from skyfold.xray.models import Additive, PowerLaw, TBabs
 
 
-class TurnoverPowerLaw(Additive):
-    r"""Power law that turns over below `turnE`: :math:`A(E) = K E^{-\Gamma} / (1 + (E_t / E)^2)`."""
+class Wien(Additive):
+    """Wien spectrum, integrated exactly: K E^2 exp(-E / kT) photons/keV/cm^2/s."""
 
-    name: ClassVar[str] = "turnpl"
-    PhoIndex: Value = parameter(sf.Uniform(0, 5), description="photon index")
-    turnE: Value = parameter(sf.LogUniform(0.1, 5), unit="keV", description="turnover energy")
+    name: ClassVar[str] = "wien"
+    kT: Value = parameter(sf.Uniform(0.1, 5), unit="keV", description="temperature")
     norm: Value = parameter(
-        sf.LogUniform(1e-6, 1e-1), unit="photons/keV/cm^2/s", description="flux at 1 keV, no turnover"
+        sf.LogUniform(1e-6, 1), unit="photons/keV^3/cm^2/s", description="flux over E^2 far below kT"
     )
 
     def evaluate(self, edges):
-        # Simpson's rule in each bin
-        low, high = edges[:-1], edges[1:]
-        return (high - low) / 6 * (self.density(low) + 4 * self.density((low + high) / 2) + self.density(high))
-
-    def density(self, energy):
-        return self.norm * jnp.exp(-self.PhoIndex * jnp.log(energy)) / (1 + (self.turnE / energy) ** 2)
+        above = self.kT * jnp.exp(-edges / self.kT) * (edges**2 + 2 * edges * self.kT + 2 * self.kT**2)
+        return self.norm * (above[:-1] - above[1:])
 
 
 spectrum = xray.Spectrum.read(demo_spectrum()).notice(0.5, 8.0)
-model = TBabs(nH=sf.Uniform(0, 1)) * TurnoverPowerLaw()
-print(sf.Posterior((model, spectrum)).fit("mle"))
+model = TBabs(nH=sf.Uniform(0, 1)) * (PowerLaw(norm=sf.LogUniform(1e-6, 1e-2)) + Wien())
+print(sf.Posterior((model, spectrum)).fit("map"))

@@ -216,7 +216,7 @@ class Named:
 
 
 def parameter_fields(module: eqx.Module) -> Iterator[tuple[str, Label, Any]]:
-    """Fields of a component or observation that were declared with `parameter`."""
+    """Fields of a component or observation that were declared with `parameter`: attribute, label, value."""
     for field in fields(module):
         label = field.metadata.get("parameter")
         if label is not None:
@@ -271,7 +271,7 @@ def parameter_names(models: list[Any]) -> dict[str, Named]:
     for index, model in enumerate(models):
         for component, path in walk(model):
             for field, label, value in parameter_fields(component):
-                full = f"{components[index, path]}.{field}"
+                full = f"{components[index, path]}.{label.name or field}"
                 if isinstance(value, Parameter):
                     if value.token in seen:
                         continue

@@ -66,8 +66,8 @@ class Figures:
         return trace(self, **options)
 
     def plot_prior_predictive(self, **options: Any) -> Any:
-        """Draw what the prior expects of the data; options as in `skyfold.plots.prior_predictive`."""
-        from skyfold.plots.prior_predictive import prior_predictive
+        """Draw what the prior expects of the data; options as in `skyfold.plots.prior.prior_predictive`."""
+        from skyfold.plots.prior import prior_predictive
 
         return prior_predictive(self.posterior, **options)
 

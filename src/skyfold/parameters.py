@@ -223,7 +223,7 @@ class Label:
     description: str = ""
 
 
-def parameter(default: Any = None, *, unit: str = "", description: str = "") -> Any:
+def parameter(default: Any = None, *, unit: str = "", description: str = "", name: str | None = None) -> Any:
     """Declare a parameter field of a component or observation.
 
     Parameters
@@ -232,12 +232,14 @@ def parameter(default: Any = None, *, unit: str = "", description: str = "") -> 
         Used where the caller gives none; every instance gets a parameter of its own.
     unit, description : str
         Shown in tables; the unit converts astropy quantities given in its place.
+    name : str, optional
+        The field's own term, where the attribute must be called otherwise.
     """
 
     def convert(value: Any) -> Any:
         return as_parameter(value, unit, description)
 
-    metadata = {"parameter": Label(None, unit, description)}
+    metadata = {"parameter": Label(name, unit, description)}
     if default is None:
         return eqx.field(converter=convert, metadata=metadata)
     return eqx.field(default=default, converter=convert, metadata=metadata)

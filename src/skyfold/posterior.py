@@ -76,7 +76,7 @@ class Posterior:
                 known = {p.token for p, _ in free.values()}
                 for p in parameters_in(value):
                     if p.token not in known:
-                        full = p.name or (f"{name}.{field}" if p is value else f"{name}.{field}.{p.token}")
+                        full = p.name or (f"{name}.{label.name or field}" if p is value else f"{name}.{label.name or field}.{p.token}")
                         free[full] = (p, label)
         self._parameters = [p for p, _ in free.values()]
         self.parameters: tuple[FreeParameter, ...] = tuple(_slices(free))

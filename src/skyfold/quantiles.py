@@ -8,7 +8,7 @@ reverse) in the coordinate *and* in the parameters of the distribution.
 
 * :math:`b X / (1-X)` is :math:`\mathrm{Gamma}(a)` in the limit of large ``b`` (up to :math:`O(x/b)`, nothing
   at :math:`b = 10^{25}`);
-* :math:`\sqrt{\nu} \sinh(y/2)` is Student t, of :math:`\nu` degrees of freedom, for :math:`a = b = \nu/2`.
+* :math:`\sqrt{\nu} \sinh(y/2)` is Student t with ``df`` = :math:`\nu` for :math:`a = b = \nu/2`.
 
 So one solver finds :math:`v = y - \log(a/b)`, the log odds relative to their mode. The density of :math:`y` is
 log concave, and so are both tail probabilities.
@@ -19,10 +19,10 @@ log concave, and so are both tail probabilities.
 .. math:: F(v) = g(v) (1 + o) \int_0^\infty e^{-D(s)} ds, \quad
           D(s) = a s - (b - 1) \log\left(1 + o (1 - e^{-s})\right), \quad o = \frac{a}{b} e^v,
 
-with :math:`g` the density of the log odds; a double exponential rule [1]_ of 64 points gives it to 1e-14,
-and its moments the derivatives in ``a`` and ``b``, which JAX's incomplete Beta function lacks.
+with :math:`g` the density of the log odds; a double exponential rule [1]_ of 64 points gives it to
+1e-14, and its moments the derivatives in ``a`` and ``b``, which JAX's incomplete Beta function lacks.
 
-**Root.** :math:`\log F(v)` is concave and increasing: whatever the start, a Newton step lands left of the root
+**Root.** :math:`\log F(v)` is concave and increasing: from any start, a Newton step lands left of the root
 and the next ones increase towards it. Halley's correction, at most a doubling of the step, makes it faster:
 three or four evaluations are enough. Derivatives follow from the implicit function theorem.
 
@@ -81,7 +81,7 @@ def _stirling(x: Array) -> Array:
     pair = base * (base + 7.0)
     product = pair * (pair + 6.0) * (pair + 10.0) * (pair + 12.0)
     shifted = (base + (_SHIFT - 0.5)) * jnp.log(base + _SHIFT) - (base - 0.5) * jnp.log(base) - _SHIFT
-    series = jnp.polyval(_STIRLING[::-1], 1.0 / large**2) / large
+    series: Array = jnp.polyval(_STIRLING[::-1], 1.0 / large**2) / large
     return series + jnp.where(small, shifted - jnp.log(product), 0.0)
 
 
@@ -94,8 +94,8 @@ def _stirling_slope(x: Array) -> Array:
     poles = 1.0 / pair + 1.0 / (pair + 6.0) + 1.0 / (pair + 10.0) + 1.0 / (pair + 12.0)
     shifted = jnp.log1p(_SHIFT / base) - 0.5 / (base + _SHIFT) + 0.5 / base - (2.0 * base + 7.0) * poles
     square = 1.0 / large**2
-    series = -square * jnp.polyval((_STIRLING * np.arange(1, 16, 2))[::-1], square)
-    return jnp.where(small, series + shifted, series)
+    series: Array = -square * jnp.polyval((_STIRLING * np.arange(1, 16, 2))[::-1], square)
+    return series + jnp.where(small, shifted, 0.0)
 
 
 def _log_peak(a: Array, b: Array) -> Array:
@@ -112,8 +112,7 @@ def _integrand(v: Array, a: Array, b: Array) -> tuple[Array, ...]:
     second = jnp.maximum(b - 1.0, 0.0) * odds * (1.0 + odds)
     near = jnp.where(b < 1.0, jnp.sqrt(slope * a), slope)
     scale = jax.lax.stop_gradient(2.0 / (near + jnp.sqrt(near**2 + 2.0 * second)))[..., None, None]
-    a, b = a[..., None, None], b[..., None, None]
-    s = scale * _NODES
+    a, b, s = a[..., None, None], b[..., None, None], scale * _NODES
     log = jnp.log1p(-odds[..., None, None] * jnp.expm1(-s))
     return scale * _WEIGHTS * jnp.exp((b - 1.0) * log - a * s), s, log, decay, odds, slope
 
@@ -258,7 +257,10 @@ def normal_to_beta_pair(z: ArrayLike, a: ArrayLike, b: ArrayLike) -> tuple[Array
     """
     z, a, b = _as_floats(z, a, b)
     y = _log_odds(z, a, b) + jnp.log(a) - jnp.log(b)
-    return jax.nn.sigmoid(y), jax.nn.sigmoid(-y)
+    # Not by the logistic function, whose derivative rounds to zero where it rounds to one.
+    odds = jnp.exp(jnp.where(y < 0.0, y, -y))
+    small, large = odds / (1.0 + odds), 1.0 / (1.0 + odds)
+    return jnp.where(y < 0.0, small, large), jnp.where(y < 0.0, large, small)
 
 
 def normal_to_beta(z: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
@@ -311,15 +313,14 @@ def _ndtri_exp(target: Array) -> Array:
         slope = jnp.exp(-0.5 * x * x - _HALF_LOG_2PI - value)
         return x - miss / slope / jnp.maximum(1.0 + 0.5 * miss * (1.0 + x / slope), 0.5)
 
-    return jax.lax.fori_loop(0, 6, improve, -2.0 * excess / (0.8 + jnp.sqrt(0.64 + 2.0 * excess)))
+    x: Array = jax.lax.fori_loop(0, 6, improve, -2.0 * excess / (0.8 + jnp.sqrt(0.64 + 2.0 * excess)))
+    return x
 
 
 def _log_mass(low: Array, high: Array, log_low: Array, log_high: Array) -> Array:
     """Return the log probability between two limits of which the lower one is the farther from zero."""
-    width = high - low
-    narrow = width * (1.0 + jnp.abs(low)) < 1.0
-    span = jnp.where(narrow, width, 1.0)
-    edge = jnp.where(narrow, low, 0.0)
+    narrow = (high - low) * (1.0 + jnp.abs(low)) < 1.0
+    span, edge = jnp.where(narrow, high - low, 1.0), jnp.where(narrow, low, 0.0)
     s = 0.5 * span[..., None] * (1.0 + _GAUSS)
     inside = 0.5 * span * jnp.sum(_GAUSS_WEIGHTS * jnp.exp(-s * (edge[..., None] + 0.5 * s)), axis=-1)
     wide = log_high + jnp.log1p(-jnp.exp(jnp.where(narrow, -1.0, log_low - log_high)))

@@ -50,12 +50,11 @@ def parse_prior(text: str) -> Prior:
     if name not in NAMES:
         raise unknown_name(name, NAMES, "prior")
     kind = getattr(priors, name)
-    arguments = [_argument(node, text) for node in call.args]
-    keywords: dict[str, Any] = {}
-    for keyword in call.keywords:
-        if keyword.arg is None or keyword.arg in keywords:
-            raise _unreadable(text)
-        keywords[keyword.arg] = _argument(keyword.value, text)
+    try:
+        arguments = [_argument(node, text) for node in call.args]
+        keywords = _keywords(call, text)
+    except RecursionError:
+        raise _unreadable(text) from None
     signature = inspect.signature(kind)
     try:
         signature.bind(*arguments, **keywords)
@@ -101,6 +100,15 @@ def _called(call: ast.Call, text: str) -> str:
     if isinstance(function, ast.Name):
         return function.id
     raise _unreadable(text)
+
+
+def _keywords(call: ast.Call, text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None or keyword.arg in found:
+            raise _unreadable(text)
+        found[keyword.arg] = _argument(keyword.value, text)
+    return found
 
 
 def _argument(node: ast.expr, text: str) -> Any:

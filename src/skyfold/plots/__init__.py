@@ -23,7 +23,7 @@ FIGURES = {
     "spectrum": "skyfold.plots.spectrum",
     "model": "skyfold.plots.model",
     "trace": "skyfold.plots.trace",
-    "prior_predictive": "skyfold.plots.prior_predictive",
+    "prior_predictive": "skyfold.plots.prior",
 }
 
 
@@ -62,8 +62,8 @@ def compute(result: Result, figure: str, options: dict[str, Any]) -> PlotTable:
 
 
 def prior_predictive(posterior: Posterior, **options: Any) -> Any:
-    """Draw what the prior expects of the data; see `skyfold.plots.prior_predictive.prior_predictive`."""
-    from skyfold.plots.prior_predictive import prior_predictive as draw
+    """Draw what the prior expects of the data; see `skyfold.plots.prior.prior_predictive`."""
+    from skyfold.plots.prior import prior_predictive as draw
 
     return draw(posterior, **options)
 

@@ -31,11 +31,15 @@ class Constant(Multiplicative):
 
     name: ClassVar[str] = "constant"
 
-    factor: Value = parameter(LogUniform(0.1, 10.0), description="factor")
+    # the attribute is not called `factor`, which is the method that every multiplicative model has
+    value: Value = parameter(LogUniform(0.1, 10.0), description="factor", name="factor")
+
+    def __init__(self, factor: Value = LogUniform(0.1, 10.0)) -> None:
+        self.value = factor
 
     def evaluate(self, edges: jax.Array) -> jax.Array:
         """Dimensionless factor in each bin."""
-        return jnp.full(edges.shape[0] - 1, self.factor)
+        return jnp.full(edges.shape[0] - 1, self.value)
 
 
 class Edge(Multiplicative):

@@ -13,6 +13,10 @@ from skyfold.component import Component, Product, Sum
 from skyfold.errors import SkyfoldError
 
 
+#: Widest bin, as a difference of natural logarithms of energy, that components take as it is.
+_WIDEST = 0.05
+
+
 class SpectralModel(Component):
     """A component on energy bins.
 
@@ -46,7 +50,14 @@ class SpectralModel(Component):
         SkyfoldError
             If the model is multiplicative, has free parameters, or the edges do not increase.
         """
-        return self._on_bins(edges, "additive", "photon_flux")
+        edges = energy_edges(edges)
+        # components are made for bins of detectors; wide ones are split and summed
+        pieces = int(np.ceil(np.max(np.diff(np.log(edges))) / _WIDEST))
+        if pieces == 1:
+            return self._on_bins(edges, "additive", "photon_flux")
+        inner = np.linspace(edges[:-1], edges[1:], pieces, endpoint=False, axis=1).ravel()
+        fine = self._on_bins(np.append(inner, edges[-1]), "additive", "photon_flux")
+        return fine.reshape(-1, pieces).sum(axis=1)
 
     def factor(self, edges: Any) -> np.ndarray:
         """Factor in each bin of a multiplicative model without free parameters; see `photon_flux`."""
@@ -56,9 +67,8 @@ class SpectralModel(Component):
         if self.kind != kind:
             raise SkyfoldError(f"{method} is for {kind} models; '{self!r}' is {self.kind}.")
         if self.free_parameters:
-            raise SkyfoldError(
-                f"'{self!r}' has free parameters ({', '.join(self.free_parameters)}); fix them with .with_values({{...}})."
-            )
+            names = ", ".join(self.free_parameters)
+            raise SkyfoldError(f"'{self!r}' has free parameters ({names}); fix them with .with_values({{...}}).")
         return np.asarray(_evaluate(self, jnp.asarray(energy_edges(edges))))
 
 
@@ -74,7 +84,8 @@ def energy_edges(edges: Any) -> np.ndarray:
 
         edges = np.sort(edges.to_value(u.keV, u.spectral()))
     edges = np.asarray(edges, dtype=np.float64)
-    if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0) or not edges[0] > 0 or not np.isfinite(edges[-1]):
+    increasing = edges.ndim == 1 and edges.size >= 2 and np.all(np.diff(edges) > 0)
+    if not increasing or not edges[0] > 0 or not np.isfinite(edges[-1]):
         raise SkyfoldError("Energy edges must be a list of at least two positive, finite, increasing numbers in keV.")
     return edges
 
