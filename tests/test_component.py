@@ -103,3 +103,9 @@ def test_text() -> None:
     assert "optical depth" in model.table()
     assert model.latex() == r"\mathrm{screen} \times \left(\mathrm{greybody} + \mathrm{template}\right)"
     assert [line.strip("├└│─ ") for line in model.tree().splitlines()] == ["product", "screen", "sum", "greybody", "template"]
+
+
+def test_ties_are_written_with_names() -> None:
+    n = Parameter(Uniform(0, 1))
+    table = (Greybody(amplitude=n) + Greybody(amplitude=0.5 * n + 1)).table()
+    assert "((0.5 * greybody.amplitude) + 1)" in table

@@ -25,6 +25,8 @@ def test_numbers_to_the_digits_of_their_errors(numbers, text) -> None:
 
 def test_interval() -> None:
     assert interval(0.6912, 0.8051, 0.07) == "0.691 .. 0.805"
+    assert interval(3.7e-5, 1.02e-3, 5e-4) == "0.00004 .. 0.00102"
+    assert interval(2.18e-4, 3.06e-4, 5e-5) == "2.18e-04 .. 3.06e-04"
 
 
 @pytest.mark.parametrize(

@@ -126,9 +126,8 @@ def test_no_convergence_is_loud(bands) -> None:
 def test_dictionary_is_strict_json(counts) -> None:
     content = counts.to_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert set(content) >= {
-        "statistic", "parameters", "fixed", "method", "converged", "evaluations", "log_evidence", "seconds", "versions", "seed",
-    }  # fmt: skip
+    keys = "statistic parameters fixed method converged evaluations log_evidence seconds versions seed goodness"
+    assert set(content) >= set(keys.split())
     numbers = content["parameters"]["slope.index"]
     assert set(numbers) >= {"best", "median", "mean", "sd", "q05", "q16", "q84", "q95", "ess", "rhat"}
     assert numbers["q05"] < numbers["q16"] < numbers["median"] < numbers["q84"] < numbers["q95"]
@@ -151,7 +150,7 @@ def test_ties_are_listed() -> None:
     model = sky().with_priors({"template.norm": norm, "template_2.norm": 0.4 * norm})
     posterior = sf.Posterior((model, image()))
     result = sf.Result(posterior, weighted(posterior, n=500))
-    assert result.to_dict()["tied"] == {"template_2.norm": "(0.4 * bright~LogUniform(1, 100))"}
+    assert result.to_dict()["tied"] == {"template_2.norm": "(0.4 * bright)"}
     assert "tied: template_2.norm = " in str(result)
     assert list(result.to_dict()["parameters"]) == ["bright"]
 
@@ -189,7 +188,9 @@ def test_maximum_at_a_bound() -> None:
 
 
 def test_derived_quantity(bands) -> None:
-    found = bands.derive(lambda m: m.amplitude * jnp.exp(-0.5 * ((5.0 - m.temperature) / 2.0) ** 2), name="flux", unit="Jy")
+    found = bands.derive(
+        lambda m: m.amplitude * jnp.exp(-0.5 * ((5.0 - m.temperature) / 2.0) ** 2), name="flux", unit="Jy"
+    )
     amplitude, temperature = (bands.equal_weight[f"greybody.{n}"].ravel() for n in ("amplitude", "temperature"))
     expected = amplitude * np.exp(-0.5 * ((5.0 - temperature) / 2.0) ** 2)
     np.testing.assert_allclose(found.values, expected, rtol=1e-12)

@@ -113,7 +113,13 @@ TRUTH = {"screen.nH": 0.8, "slope.index": 1.9, "slope.norm": 4e-3, "bump.norm": 
 
 
 def toy_spectrum(
-    model: Any = None, *, name: str = "detector", n: int = 160, exposure: float = 2e4, seed: int = 3, background: bool = False
+    model: Any = None,
+    *,
+    name: str = "detector",
+    n: int = 160,
+    exposure: float = 2e4,
+    seed: int = 3,
+    background: bool = False,
 ) -> ToySpectrum:
     """Counts of the true source."""
     edges = np.geomspace(0.5, 10.0, n + 1)

@@ -24,6 +24,7 @@ from skyfold.parameters import (
     is_symbol,
     parameters_in,
     substitute,
+    written,
 )
 
 
@@ -130,9 +131,11 @@ class Component(eqx.Module):
 
     def table(self) -> str:
         """Return the parameters as a text table: name, unit, prior or value, description."""
+        names = parameter_names([self])
+        tokens = tokens_by_name(names)
         rows = [
-            (name, entry.label.unit, _shown(entry.value), entry.label.description)
-            for name, entry in parameter_names([self]).items()
+            (name, entry.label.unit, _shown(entry.value, tokens), entry.label.description)
+            for name, entry in names.items()
         ]
         return text_table(("parameter", "unit", "prior or value", "description"), rows)
 
@@ -331,9 +334,14 @@ def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def _shown(value: Any) -> str:
+def tokens_by_name(names: Mapping[str, Named]) -> dict[int, str]:
+    """Names of the free parameters by token."""
+    return {entry.value.token: name for name, entry in names.items() if isinstance(entry.value, Parameter)}
+
+
+def _shown(value: Any, tokens: Mapping[int, str]) -> str:
     if is_symbol(value):
-        return repr(value)
+        return written(value.prior if isinstance(value, Parameter) else value, tokens)
     return f"{value:g} (fixed)" if isinstance(value, float) else "fixed array"
 
 

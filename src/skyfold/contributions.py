@@ -71,7 +71,7 @@ def term_paths(posterior: Posterior, observation: str) -> dict[str, tuple[Any, .
 
 
 def select(model: Component, path: tuple[Any, ...] | None, *, factors: bool = True) -> Component:
-    """Part of a model: one additive component with its factors, or all of them (`path` None), with or without factors."""
+    """Part of a model: one additive component (all where `path` is None), with or without its factors."""
     if path is None and factors:
         return model
     chosen = [t.model(factors=factors) for t in terms(model) if path is None or t.path == path]
@@ -97,12 +97,14 @@ def find(posterior: Posterior, component: str | None, observation: str | None) -
             return name, paths[component]
         names += [n for n in paths if n not in names]
     if component in posterior.component_names.values():
-        raise SkyfoldError(f"'{component}' is multiplicative and has no light of its own; choose among {', '.join(names)}.")
+        raise SkyfoldError(
+            f"'{component}' is multiplicative and has no light of its own; choose among {', '.join(names)}."
+        )
     raise unknown_name(component, names, "additive component")
 
 
 def folded(posterior: Posterior, latent: Any, observation: str) -> dict[str, jax.Array]:
-    """Expected data of every additive component of one observation's model, at one latent vector (ndim,)."""
+    """Fold every additive component of one observation's model by itself, at one latent vector (ndim,)."""
     paths = term_paths(posterior, observation)
     number = list(posterior.pairs).index(observation)
     return dict(zip(paths, _folded(number, tuple(paths.values()), posterior.kernel, latent), strict=True))

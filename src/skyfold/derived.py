@@ -81,11 +81,15 @@ class DerivedQuantities:
     """What a result derives from its model; the part of `skyfold.result.Result` that needs the posterior for it."""
 
     if TYPE_CHECKING:
-        posterior: Posterior
+
+        @property
+        def posterior(self) -> Posterior: ...
 
         def equal_weight_latent(self, n: int | None = None) -> np.ndarray: ...
 
-    def derive(self, function: Any, *, name: str = "derived", unit: str = "", observation: str | None = None) -> Derived:
+    def derive(
+        self, function: Any, *, name: str = "derived", unit: str = "", observation: str | None = None
+    ) -> Derived:
         """Posterior of a quantity that follows from a model.
 
         Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -105,16 +105,18 @@ class Description:
     @classmethod
     def of(cls, posterior: Posterior) -> Self:
         """Describe a posterior."""
-        from skyfold.component import parameter_names
-        from skyfold.parameters import Parameter, is_symbol
+        from skyfold.component import parameter_names, tokens_by_name
+        from skyfold.parameters import Parameter, is_symbol, written
 
         fixed: dict[str, Any] = {}
         tied: dict[str, str] = {}
-        for name, entry in parameter_names([m for m, _ in posterior.pairs.values()]).items():
+        names = parameter_names([m for m, _ in posterior.pairs.values()])
+        tokens = tokens_by_name(names)
+        for name, entry in names.items():
             if isinstance(entry.value, Parameter):
                 continue
             if is_symbol(entry.value):
-                tied[name] = repr(entry.value)
+                tied[name] = written(entry.value, tokens)
             else:
                 fixed[name] = np.asarray(entry.value).tolist()
         return cls(
@@ -153,9 +155,10 @@ class Description:
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
         """Undo `to_dict`, also after a passage through JSON."""
+        listed: list[dict[str, Any]] = content["parameters"]
         parameters = tuple(
-            ParameterDescription(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()})
-            for p in content["parameters"]
+            ParameterDescription(**cast("Any", {k: tuple(p[k]) if isinstance(p[k], list) else p[k] for k in p}))
+            for p in listed
         )
         observations = tuple(ObservationDescription(**o) for o in content["observations"])
         return cls(**{**content, "parameters": parameters, "observations": observations})

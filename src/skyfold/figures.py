@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skyfold.plots.tables import PlotTable
-    from skyfold.posterior import Posterior
 
 
 class Figures:
     """What a result draws; the part of `skyfold.result.Result` that goes to `skyfold.plots`."""
 
-    if TYPE_CHECKING:
-        posterior: Posterior
-        _posterior: Posterior | None
-        _tables: dict[str, PlotTable]
-
-    def plot_data(self, figure: str, **options: Any) -> Any:
+    def plot_data(self: Any, figure: str, **options: Any) -> Any:
         """Return the numbers behind a figure as an astropy Table; ``table.write("spectrum.ecsv")`` keeps them.
 
         Parameters
@@ -29,7 +23,7 @@ class Figures:
         """
         return self._table(figure, **options).to_astropy()
 
-    def _table(self, figure: str, **options: Any) -> PlotTable:
+    def _table(self: Any, figure: str, **options: Any) -> PlotTable:
         """Numbers behind a figure: those known from before if the options are the same, else computed."""
         from skyfold.plots import compute, defaults
 
@@ -41,37 +35,37 @@ class Figures:
         self._tables[figure] = compute(self, figure, full)
         return self._tables[figure]
 
-    def plot_corner(self, **options: Any) -> Any:
+    def plot_corner(self: Any, **options: Any) -> Any:
         """Draw one- and two-dimensional marginals; options as in `skyfold.plots.corner.corner`."""
         from skyfold.plots.corner import corner
 
         return corner(self, **options)
 
-    def plot_spectrum(self, **options: Any) -> Any:
+    def plot_spectrum(self: Any, **options: Any) -> Any:
         """Draw data, model and residuals; options as in `skyfold.plots.spectrum.spectrum`."""
         from skyfold.plots.spectrum import spectrum
 
         return spectrum(self, **options)
 
-    def plot_model(self, **options: Any) -> Any:
+    def plot_model(self: Any, **options: Any) -> Any:
         """Draw the model without the instrument; options as in `skyfold.plots.model.model`."""
         from skyfold.plots.model import model
 
         return model(self, **options)
 
-    def plot_trace(self, **options: Any) -> Any:
+    def plot_trace(self: Any, **options: Any) -> Any:
         """Draw marginals and draws one after another; options as in `skyfold.plots.trace.trace`."""
         from skyfold.plots.trace import trace
 
         return trace(self, **options)
 
-    def plot_prior_predictive(self, **options: Any) -> Any:
+    def plot_prior_predictive(self: Any, **options: Any) -> Any:
         """Draw what the prior expects of the data; options as in `skyfold.plots.prior.prior_predictive`."""
         from skyfold.plots.prior import prior_predictive
 
         return prior_predictive(self.posterior, **options)
 
-    def save_figures(self, directory: str | os.PathLike[str]) -> list[Path]:
+    def save_figures(self: Any, directory: str | os.PathLike[str]) -> list[Path]:
         """Write every figure that this result has, as png (300 dpi) and pdf; return the files."""
         from skyfold.plots import save_all
 

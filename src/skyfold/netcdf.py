@@ -101,23 +101,28 @@ def read(path: str | os.PathLike[str]) -> Saved:
         ) from error
     with file:
         if "skyfold" not in file.groups or "draws" not in file.groups:
-            raise FileFormatError(f"{path}: the groups 'skyfold' and 'draws' of a saved result are missing. Give a file of result.save(...).")
+            raise FileFormatError(
+                f"{path}: the groups 'skyfold' and 'draws' of a saved result are missing. Give a file of result.save()."
+            )
         own = file.groups["skyfold"]
         if own.layout > LAYOUT:
-            raise FileFormatError(f"{path}: the file has layout {own.layout}, this skyfold reads up to {LAYOUT}. Install a newer skyfold.")
+            raise FileFormatError(
+                f"{path}: the file has layout {own.layout}, this skyfold reads up to {LAYOUT}. Install a newer skyfold."
+            )
         file.set_auto_maskandscale(False)
         try:
             return _read(file, own)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise FileFormatError(
-                f"{path}: the saved result is damaged ({type(error).__name__}: {error}). Save it again with result.save(...)."
+                f"{path}: the saved result is damaged ({type(error).__name__}: {error}). Save it again with "
+                "result.save(...)."
             ) from error
 
 
 def _read(file: Any, own: Any) -> Saved:
     texts = {key: json.loads(str(own.variables[key][...])) for key in ("description", "draws", "facts", "summary")}
     raw = file.groups["draws"]
-    arrays = {key: _values(raw.variables[key]) for key in _ARRAYS if key in raw.variables}
+    arrays: dict[str, Any] = {key: _values(raw.variables[key]) for key in _ARRAYS if key in raw.variables}
     plots = own.groups["plot_data"].groups if "plot_data" in own.groups else {}
     content = _unpack(texts["draws"])
     return Saved(

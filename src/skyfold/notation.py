@@ -37,16 +37,33 @@ def with_errors(value: float, plus: float, minus: float) -> tuple[str, str]:
     if not (math.isfinite(error) and error > 0):
         return f"{value:.5g}", "-"
     top = max(abs(value), error)
-    if not 1e-3 <= top < 1e5:
-        digits = _between(math.floor(math.log10(top)) - math.floor(math.log10(error)) + 1)
-        return f"{value:.{digits}e}", f"+{abs(plus):.1e} -{abs(minus):.1e}"
-    decimals = _between(1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f}", f"+{abs(plus):.{decimals}f} -{abs(minus):.{decimals}f}"
+    shown = _to_digits(value, error, top)
+    if _plainly(top):
+        return shown, f"+{_to_digits(abs(plus), error, top)} -{_to_digits(abs(minus), error, top)}"
+    return shown, f"+{abs(plus):.1e} -{abs(minus):.1e}"
 
 
 def interval(low: float, high: float, error: float) -> str:
     """Write an interval to the digits that an error of this size deserves: ``"0.691 .. 0.805"``."""
-    return f"{with_errors(low, error, error)[0]} .. {with_errors(high, error, error)[0]}"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "-"
+    if not (math.isfinite(error) and error > 0):
+        return f"{low:.5g} .. {high:.5g}"
+    top = max(abs(low), abs(high), error)
+    return f"{_to_digits(low, error, top)} .. {_to_digits(high, error, top)}"
+
+
+def _plainly(top: float) -> bool:
+    return 1e-3 <= top < 1e5
+
+
+def _to_digits(value: float, error: float, top: float) -> str:
+    """Write a number to the second digit of an error; plainly or not as a number of size `top` is."""
+    last = math.floor(math.log10(error))
+    if _plainly(top):
+        return f"{value:.{_between(1 - last)}f}"
+    size = abs(value) if value else error
+    return f"{value:.{_between(math.floor(math.log10(size)) - last + 1)}e}"
 
 
 def scale_of(low: float, high: float) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -115,10 +115,7 @@ class Expression(Symbol):
         return _OPERATIONS[self.operation](*operands)
 
     def __repr__(self) -> str:
-        shown = [repr(o) for o in self.operands]
-        if len(shown) == 1:
-            return f"{self.operation}({shown[0]})"
-        return f"({shown[0]} {self.operation} {shown[1]})"
+        return written(self)
 
 
 class Prior(eqx.Module):
@@ -170,8 +167,7 @@ class Prior(eqx.Module):
         return tuple((f.name, getattr(self, f.name)) for f in fields(self))
 
     def __repr__(self) -> str:
-        inner = ", ".join(_short(v) for _, v in self.arguments())
-        return f"{type(self).__name__}({inner})"
+        return written(self)
 
 
 class Parameter(Symbol):
@@ -337,8 +333,24 @@ def is_quantity(value: Any) -> bool:
     return hasattr(value, "to_value") and hasattr(value, "unit")
 
 
-def _short(value: Any) -> str:
+def written(value: Any, names: Mapping[int, str] | None = None) -> str:
+    """Text of a number, prior, parameter or expression.
+
+    Parameters
+    ----------
+    value : number, Prior or Symbol
+    names : mapping of int to str, optional
+        Names of parameters by token; a parameter without one is shown by its prior.
+    """
+    names = names or {}
+    if isinstance(value, Prior):
+        return f"{type(value).__name__}({', '.join(written(v, names) for _, v in value.arguments())})"
+    if isinstance(value, Parameter):
+        return names.get(value.token) or value.name or written(value.prior, names)
+    if isinstance(value, Expression):
+        shown = [written(o, names) for o in value.operands]
+        return f"{value.operation}({shown[0]})" if len(shown) == 1 else f"({shown[0]} {value.operation} {shown[1]})"
     if isinstance(value, Symbol):
-        return repr(value)
+        return f"#{value.index}" if isinstance(value, Reference) else type(value).__name__
     array = np.asarray(value)
     return f"{array:g}" if array.ndim == 0 else f"array{array.shape}"

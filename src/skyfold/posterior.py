@@ -16,7 +16,7 @@ from skyfold.component import Component, component_names, parameter_fields, para
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, build_kernel
 from skyfold.observation import Observation
-from skyfold.parameters import Label, Parameter, Prior, parameters_in
+from skyfold.parameters import Label, Parameter, Prior, parameters_in, substitute, written
 from skyfold.priors import NumPyroPrior
 
 if TYPE_CHECKING:
@@ -155,8 +155,6 @@ class Posterior:
         """Models and observations with every parameter at its value for one latent vector (ndim,)."""
         values = self.values(np.asarray(z))
         numbers = {p.token: np.asarray(values[f.name]) for p, f in zip(self._parameters, self.parameters, strict=True)}
-        from skyfold.parameters import substitute
-
         return substitute(self.pairs, lambda node: _plain(numbers[node.token]))
 
     def draw_prior(self, n: int, seed: int = 0) -> np.ndarray:
@@ -201,7 +199,8 @@ class Posterior:
 
     def table(self) -> str:
         """Return the free parameters as a text table."""
-        rows = [(p.name, p.label.unit, repr(p.prior), p.label.description) for p in self.parameters]
+        names = {p.token: f.name for p, f in zip(self._parameters, self.parameters, strict=True)}
+        rows = [(p.name, p.label.unit, written(p.prior, names), p.label.description) for p in self.parameters]
         return text_table(("parameter", "unit", "prior", "description"), rows)
 
 

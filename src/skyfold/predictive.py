@@ -55,7 +55,7 @@ def in_chunks(function: Callable[[np.ndarray], Any], *arrays: np.ndarray, size: 
 
 
 def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
-    """Expected data of every observation, each (n, n_data), for latent vectors (n, ndim)."""
+    """Compute the expected data of every observation, each (n, n_data), for latent vectors (n, ndim)."""
     return in_chunks(posterior.predict, latent)
 
 

@@ -59,6 +59,8 @@ def _header(result: Result) -> list[str]:
 def table(result: Result) -> str:
     """Return the table of the parameters as text."""
     found = result.marginals
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
     if result.draws.is_point:
         header = ("parameter", "unit", "value", "standard error", "note")
         rows = [(m.name, m.unit, *_point(m), m.note) for m in found]

@@ -10,7 +10,7 @@ reverse) in the coordinate *and* in the parameters of the distribution.
   at :math:`b = 10^{25}`);
 * :math:`\sqrt{\nu} \sinh(y/2)` is Student t with ``df`` = :math:`\nu` for :math:`a = b = \nu/2`.
 
-So one solver finds :math:`v = y - \log(a/b)`, the log odds relative to their mode. The density of :math:`y` is
+One solver finds :math:`v = y - \log(a/b)`, the log odds relative to their mode. The density of :math:`y` is
 log concave, and so are both tail probabilities.
 
 **Tail probability.** Only the tail which points away from the mode is integrated (the upper one by exchanging
@@ -57,7 +57,7 @@ _WEIGHTS = _STEP * _NODES * (1.0 + np.exp(-_ABSCISSA))
 
 _STIRLING = 1.0 / np.array([12, -360, 1260, -1680, 1188, -360360 / 691, 156, -122400 / 3617])
 _SHIFT = 8
-_HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
+_HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 _GAMMA_LIMIT = 1e25
 _MAX_ITERATIONS = 60
 
@@ -100,8 +100,7 @@ def _stirling_slope(x: Array) -> Array:
 
 def _log_peak(a: Array, b: Array) -> Array:
     """Return the log density of the log odds at their mode."""
-    rest = _stirling(a + b) - _stirling(a) - _stirling(b)
-    return 0.5 * jnp.log(a * (b / (a + b))) - _HALF_LOG_2PI + rest
+    return 0.5 * jnp.log(a * (b / (a + b))) - _HALF_LOG_2PI + _stirling(a + b) - _stirling(a) - _stirling(b)
 
 
 def _integrand(v: Array, a: Array, b: Array) -> tuple[Array, ...]:
@@ -141,10 +140,9 @@ def _tail_slopes(v: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
     common = (odds + 1.0 / integral - slope) / (1.0 + odds)
     bend, bend_less_v = _bend(v, a, b)
     lean = jnp.expm1(v) / (a * decay + b)
-    n = a + b
-    whole = _stirling_slope(n)
-    peak_a = 0.5 * b / a / n + whole - _stirling_slope(a)
-    peak_b = 0.5 * a / b / n + whole - _stirling_slope(b)
+    whole = _stirling_slope(a + b)
+    peak_a = 0.5 * b / a / (a + b) + whole - _stirling_slope(a)
+    peak_b = 0.5 * a / b / (a + b) + whole - _stirling_slope(b)
     slope_a = peak_a - bend_less_v - b * lean + common / a - sum_s / integral
     slope_b = peak_b - bend + a * lean - common / b + sum_log / integral
     return 1.0 / ((1.0 + odds) * integral), slope_a, slope_b
@@ -173,12 +171,11 @@ def _solve(z: Array, a: Array, b: Array) -> Array:
         low_a, low_b = jnp.where(lower, a, b), jnp.where(lower, b, a)
         value, slope, density_slope = _tail(-jnp.abs(v), low_a, low_b)
         value = value + peak
-        # The first turn stands at the mode: it chooses the tail which holds the root, and the start in it.
+        # The first turn stands at the mode and chooses the tail with the root; the later make Halley steps.
         in_lower = below <= value
         at_mode = jnp.where(in_lower, value, jnp.log(-jnp.expm1(jnp.minimum(value, -1e-300))))
         excess = at_mode - jnp.where(in_lower, below, above)
         start = _start(excess, jnp.where(in_lower, a, b), jnp.where(in_lower, b, a))
-        # The later ones make Halley steps.
         miss = value - jnp.where(lower, below, above)
         halley = jnp.maximum(1.0 + 0.5 * miss * (1.0 - density_slope / slope), 0.5)
         step = jnp.minimum(-jnp.abs(v) - miss / slope / halley, 0.0)
@@ -287,7 +284,7 @@ def normal_to_student_t(z: ArrayLike, df: ArrayLike) -> Array:
     Parameters
     ----------
     z : standard normal coordinate.
-    df : degrees of freedom :math:`\nu > 0`, tested from 0.5 to 1e6.
+    df : degrees of freedom :math:`\nu > 0`, tested from 1 to 1e6.
 
     Returns
     -------

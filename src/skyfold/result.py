@@ -155,7 +155,8 @@ class Result(DerivedQuantities, Figures):
         from skyfold.predictive import in_chunks
 
         flat = in_chunks(self.posterior.values, latent.reshape(-1, latent.shape[-1]))
-        return {name: v.reshape(*latent.shape[:2], *v.shape[1:]) for name, v in flat.items()}
+        # in the posterior's order: a dict that went through JAX comes back sorted by name
+        return {name: flat[name].reshape(*latent.shape[:2], *flat[name].shape[1:]) for name in self.posterior.names}
 
     # -- how well it fits ----------------------------------------------------------------------------------------
 
@@ -312,8 +313,8 @@ class Result(DerivedQuantities, Figures):
         Parameters
         ----------
         path : the file.
-        posterior : the posterior that was explored; without it tables, corner and trace figures, and figures whose
-            numbers were saved, are there, and what needs the model is not.
+        posterior : the posterior that was explored; without it there are tables, corner and trace figures, and
+            figures whose numbers were saved, but not what needs the model.
 
         Raises
         ------
@@ -338,8 +339,8 @@ class Result(DerivedQuantities, Figures):
             theirs = [(p.name, p.prior) for p in saved.description.parameters]
             if mine != theirs or posterior.n_data != saved.description.n_data:
                 raise SkyfoldError(
-                    f"{path}: the file is of another posterior, with {saved.description.n_data} data and the parameters "
-                    f"{', '.join(f'{n} ~ {p}' for n, p in theirs)}. Give the posterior that was fitted."
+                    f"{path}: the file is of another posterior, with {saved.description.n_data} data and the "
+                    f"parameters {', '.join(f'{n} ~ {p}' for n, p in theirs)}. Give the posterior that was fitted."
                 )
         return result
 

@@ -19,8 +19,8 @@ QUANTILES = {"q05": 0.05, "q16": 0.15865525393145707, "median": 0.5, "q84": 0.84
 #: standard deviation) returns its prior; with few effective draws the limits widen to what chance allows.
 PRIOR_DISTANCE = 0.05
 
-#: Density at a bound, relative to its peak, from which a posterior is a limit rather than a measurement. Estimated as in
-#: `bound_ratios`, this is the ratio of a normal whose peak lies 1.645 sd from the bound: its 90% interval reaches it.
+#: Density at a bound, relative to its peak, from which a posterior is a limit rather than a measurement. Estimated as
+#: in `bound_ratios`, this is the ratio of a normal whose peak lies 1.645 sd from the bound: its 90% interval ends there.
 LIMIT_RATIO = 0.34
 
 #: Fraction of the draws from which a density is estimated: small against the posterior, large against the noise.
@@ -93,7 +93,7 @@ def quantiles(values: np.ndarray, weights: np.ndarray, q: Any) -> np.ndarray:
 
 
 def kish(weights: np.ndarray) -> float:
-    """Effective sample size of weights, :math:`(\\sum w)^2 / \\sum w^2` (Kish 1965, Survey Sampling)."""
+    r"""Effective sample size of weights, :math:`(\sum w)^2 / \sum w^2` (Kish 1965, Survey Sampling)."""
     return float(np.sum(weights) ** 2 / np.sum(np.square(weights)))
 
 
@@ -252,7 +252,7 @@ def _at_bound(z: float, p: ParameterDescription) -> str:
 
 
 def standard_errors(latent: np.ndarray, metric: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
-    r"""Standard errors of a point estimate from its Fisher metric.
+    r"""Compute standard errors of a point estimate from its Fisher metric.
 
     .. math:: \mathrm{Cov}(x) = J F^{-1} J^T
 

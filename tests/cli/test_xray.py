@@ -176,7 +176,7 @@ def test_constants_inside_count_first() -> None:
     models = build_models("constant*(powerlaw+constant*bbodyrad)", 2, {}, {"constant_3.factor": 1.5})
     named = parameter_names(models)
     assert isinstance(named["constant_2.factor"].value, Parameter)  # shared, inside
-    factors = [model.parts[0].factor for model in models]
+    factors = [model.parts[0].value for model in models]
     assert factors == [1.0, 1.5]
 
 

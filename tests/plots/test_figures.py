@@ -78,7 +78,16 @@ def test_every_figure_of_photometry(bands, name) -> None:
 
 def test_labels_of_the_spectrum(counts) -> None:
     found = texts(counts.plot_spectrum())
-    for text in ("Energy [keV]", "counts s$^{-1}$ keV$^{-1}$", "data / model", "best fit", "slope", "bump", "background (not fitted)", "detector"):
+    for text in (
+        "Energy [keV]",
+        "counts s$^{-1}$ keV$^{-1}$",
+        "data / model",
+        "best fit",
+        "slope",
+        "bump",
+        "background (not fitted)",
+        "detector",
+    ):
         assert text in found
     assert any("deviance" in t for t in found)
 
@@ -139,7 +148,7 @@ def test_residuals_of_gaussian_data(bands) -> None:
     expected = np.asarray(bands.posterior.predict(bands.best_latent)["bands"])
     np.testing.assert_allclose(table["residual"], (observation.data - expected) / observation.likelihood.sigma)
     found = texts(bands.plot_spectrum())
-    assert "(data - model) / error" in found and "datum" in found
+    assert any("data $-$ model" in t for t in found) and "datum" in found
 
 
 def test_several_observations() -> None:
@@ -214,7 +223,9 @@ def test_point_estimates(tmp_path: Path) -> None:
 
 def test_saved_figures(counts, tmp_path: Path) -> None:
     files = counts.save_figures(tmp_path / "figures")
-    assert {f.name for f in files} == {f"{n}.{e}" for n in ("corner", "spectrum", "model", "trace") for e in ("png", "pdf")}
+    assert {f.name for f in files} == {
+        f"{n}.{e}" for n in ("corner", "spectrum", "model", "trace") for e in ("png", "pdf")
+    }
     assert all(f.stat().st_size > 5000 for f in files)
     from matplotlib.image import imread
 
@@ -227,7 +238,7 @@ def test_tables_are_written_as_ecsv(counts, tmp_path: Path) -> None:
     counts.plot_data("spectrum").write(tmp_path / "spectrum.ecsv")
     table = Table.read(tmp_path / "spectrum.ecsv")
     assert str(table["data"].unit) == "ct / (keV s)" and table["x_low"].unit == "keV"
-    assert table.meta["residual"] == "deviance residual"
+    assert table.meta["residual"] == "deviance"
 
 
 def test_unknown_figures_and_options(counts) -> None:
@@ -258,7 +269,9 @@ def test_steps_break_at_gaps() -> None:
     np.testing.assert_array_equal(y, [7, 7, 8, 8, np.nan, 9, 9])
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.5, 8.0), (1e-4, 1e3), (0.9, 1.6), (1e-9, 3e-6), (3.0, 200.0), (1e-20, 1.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.5, 8.0), (1e-4, 1e3), (0.9, 1.6), (1e-9, 3e-6), (3.0, 200.0), (1e-20, 1.0)]
+)
 def test_logarithmic_axes_have_a_few_labels(low, high) -> None:
     from skyfold.plots.style import context, log_axis, new_figure
 

@@ -112,7 +112,8 @@ def test_exosat_walkthrough() -> None:
     assert law.flux(2, 10, photons=True).values[0] == pytest.approx(0.003539, rel=1e-3)
     assert law.flux(2, 10).values[0] == pytest.approx(2.2321e-11, rel=1e-3)
     # below 1 keV the response has bins of 0.15 keV, on which absorption is known to some 5% only: transmission at the
-    # centre of each gives 0.00429 and 8.68e-12, the mean cross-section 0.00405 and 8.45e-12; converged, 0.00408 and 8.48e-12
+    # centre of each gives 0.00429 and 8.68e-12, the mean cross-section 0.00405 and 8.45e-12, fine bins 0.00408 and
+    # 8.48e-12
     assert law.flux(0.2, 2, photons=True).values[0] == pytest.approx(0.0043484, rel=0.07)
     assert law.flux(0.2, 2).values[0] == pytest.approx(8.8419e-12, rel=0.05)
     # cflux, from a fit of its own, with its interval of 90%

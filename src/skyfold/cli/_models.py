@@ -78,11 +78,11 @@ def _scaled(model: Component, name: str, value: Any) -> Component:
     """Copy of a model with a leading constant of its own: a prior, a number, or the default prior."""
     from skyfold.xray.models import Constant
 
-    default = Constant().factor
+    default = Constant().value
     prior = default.prior if value is None else as_prior(value)
     label = default.label.value
     new = value if prior is None else Parameter(prior, name, label.unit, label.description)
-    return eqx.tree_at(lambda m: m.parts[0].factor, model, new, is_leaf=is_symbol)
+    return eqx.tree_at(lambda m: m.parts[0].value, model, new, is_leaf=is_symbol)
 
 
 def _redshifts(model: Component, redshift: float | None) -> dict[str, float]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Longest step, in units of the prior's standard deviation, that a coordinate takes at once.
 _MAX_STEP = 2.0
+#: A start that lies this far (in log density) below the best after so many steps is not waited for.
+_HOPELESS, _PATIENCE = 25.0, 25
 #: Damping at which a start is given up as converged: no step of any useful length goes up.
 _MAX_DAMPING = 1e9
 
@@ -272,8 +274,9 @@ def _climb(
         return step + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement
 
     def unfinished(state: tuple[jax.Array, ...]) -> jax.Array:
-        damping, decrement = state[-2:]
-        return (state[0] < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9))
+        step, value, damping, decrement = state[0], state[4], *state[-2:]
+        promising = (value > jnp.max(value) - _HOPELESS) | (step < _PATIENCE)
+        return (step < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9) & promising)
 
     nothing, far = jnp.zeros(n), jnp.full(n, jnp.inf)
     start = jnp.clip(starts, low, high)

@@ -12,7 +12,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.notation import axis_label, scale_of, with_errors
 from skyfold.plots.style import BLUE, VERMILION, context, new_figure, say_converged
 from skyfold.plots.tables import PlotTable
-from skyfold.summary import QUANTILES, quantiles
+from skyfold.summary import QUANTILES, kish, quantiles
 
 if TYPE_CHECKING:
     from skyfold.result import Result
@@ -22,14 +22,17 @@ DEFAULTS: dict[str, Any] = {}
 #: Most parameters that one figure shows unless they are chosen.
 MOST = 12
 
-_BINS_1D, _BINS_2D = 34, 44
 _LEVELS = (0.95, 0.68)
+#: Width in bins of the Gaussian that smooths pairs.
+_SMOOTHING = 1.5
 
 
 def table(result: Result) -> PlotTable:
     """Return weighted draws: one column per scalar entry of each parameter, and ``weight``."""
     if result.draws.is_point:
-        raise SkyfoldError(f"'{result.method}' gives a single point, which has no marginals; fit with another method to draw them.")
+        raise SkyfoldError(
+            f"'{result.method}' gives a single point, which has no marginals; fit with another method to draw them."
+        )
     weights = result.weights.ravel()
     kept = weights > 0
     columns: dict[str, np.ndarray] = {}
@@ -137,7 +140,7 @@ def _chosen(data: PlotTable, parameters: Sequence[str] | None) -> list[str]:
 
 
 def _draw_one(ax: Any, axis: _Axis, weights: np.ndarray) -> None:
-    height, edges = np.histogram(axis.values, bins=_BINS_1D, range=axis.limits, weights=weights)
+    height, edges = np.histogram(axis.values, bins=_bins(weights, 5.5), range=axis.limits, weights=weights)
     ax.stairs(height, edges, color=BLUE, lw=1.2)
     ax.stairs(height, edges, color=BLUE, alpha=0.15, fill=True)
     for key, style in (("q16", "--"), ("median", "-"), ("q84", "--")):
@@ -157,12 +160,11 @@ def _draw_one(ax: Any, axis: _Axis, weights: np.ndarray) -> None:
 def _draw_pair(ax: Any, x: _Axis, y: _Axis, weights: np.ndarray) -> None:
     from scipy.ndimage import gaussian_filter
 
+    bins = _bins(weights, 8.0)
     height, x_edges, y_edges = np.histogram2d(
-        x.values, y.values, bins=_BINS_2D, range=(x.limits, y.limits), weights=weights
+        x.values, y.values, bins=bins, range=(x.limits, y.limits), weights=weights
     )
-    # smooth where draws are few, so that a contour shows the posterior and not the draws
-    effective = np.sum(weights) ** 2 / np.sum(weights**2)
-    smooth = gaussian_filter(height, float(np.clip(3.0 - 0.45 * np.log10(effective + 1.0), 0.9, 2.2)), mode="nearest")
+    smooth = gaussian_filter(height, _SMOOTHING, mode="reflect")
     levels = _heights(smooth)
     centres = [0.5 * (e[1:] + e[:-1]) for e in (x_edges, y_edges)]
     # centres of the outermost bins move to the edge, so that a region at a bound reaches it
@@ -175,6 +177,11 @@ def _draw_pair(ax: Any, x: _Axis, y: _Axis, weights: np.ndarray) -> None:
         ax.axvline(x.truth, color=VERMILION, lw=1.0)
     if y.truth is not None:
         ax.axhline(y.truth, color=VERMILION, lw=1.0)
+
+
+def _bins(weights: np.ndarray, factor: float) -> int:
+    """Choose the number of bins: fewer where draws are few, so that a contour shows the posterior, not the draws."""
+    return int(np.clip(factor * kish(weights) ** 0.2, 12, 44))
 
 
 def _heights(density: np.ndarray) -> list[float]:

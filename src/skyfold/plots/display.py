@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from skyfold.likelihoods import Gaussian, Poisson
@@ -28,8 +29,8 @@ def display_table(
     """Put data and expected data into display bins.
 
     An observation may tell where its data lie, ``edges`` (n_data, 2) in keV, how counts become counts/s/keV,
-    ``rate_factor`` (n_data,), what background lies under them, ``background_counts`` (n_data,), and how to join data for
-    display, ``rebin(min_significance, max_bins)``. One that does not is shown by the number of each datum.
+    ``rate_factor`` (n_data,), what background lies under them, ``background_counts`` (n_data,), and how to join data
+    for display, ``rebin(min_significance, max_bins)``. One that does not is shown by the number of each datum.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ def display_table(
     -------
     PlotTable
         ``x_low``, ``x_high``, ``data``, ``error_low``, ``error_high``; ``model_q16`` and so on: bands of the expected
-        data; ``predictive_q16`` and so on: bands of replicated data; ``best``, ``residual`` (deviance residuals of counts,
-        else (data - model) / error), ``ratio`` with errors; ``background``; ``component:NAME``.
+        data; ``predictive_q16`` and so on: bands of replicated data; ``best``, ``residual`` (deviance residuals of
+        counts, else (data - model) / error), ``ratio`` with errors; ``background``; ``component:NAME``.
     """
     n = observation.n_data
     edges = getattr(observation, "edges", None)
@@ -79,7 +80,8 @@ def display_table(
         columns["best"] = m * factor
         columns["residual"] = _residual(observation, data, m, joined)
         safe = np.where(m != 0, m, np.nan)
-        columns["ratio"], columns["ratio_low"], columns["ratio_high"] = data / safe, low / np.abs(safe), high / np.abs(safe)
+        columns["ratio"] = data / safe
+        columns["ratio_low"], columns["ratio_high"] = low / np.abs(safe), high / np.abs(safe)
     background = getattr(observation, "background_counts", None)
     if background is not None:
         columns["background"] = joined(background) * factor
@@ -110,7 +112,7 @@ def _bins(
 
 
 def _errors(observation: Observation, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper error: central 68% of a Poisson mean (Garwood 1936, Biometrika 28, 437), or the sigma of the data."""
+    """Lower and upper error: central 68% of a Poisson mean (Garwood 1936, Biometrika 28, 437), or the sigma."""
     likelihood = observation.likelihood
     if isinstance(likelihood, Poisson):
         from scipy.special import gammaincinv
@@ -137,15 +139,13 @@ def _residual(observation: Observation, data: np.ndarray, model: np.ndarray, joi
         return (data - model) / np.sqrt(joined(np.square(likelihood.sigma)))
     if len(data) != observation.n_data:
         return np.full(len(data), np.nan)
-    return (data - model) * np.sqrt(np.asarray(observation.fisher(model)))
+    return (data - model) * np.sqrt(np.asarray(observation.fisher(jnp.asarray(model))))
 
 
 def residual_kind(observations: list[Observation]) -> str:
-    """What the residuals are, for the label of their axis."""
+    """Kind of the residuals: ``"deviance"`` (counts), ``"pearson"`` ((data - model) / error) or ``"mixed"``."""
     poisson = [isinstance(o.likelihood, Poisson) for o in observations]
-    if all(poisson):
-        return "deviance residual"
-    return "residual" if any(poisson) else "(data - model) / error"
+    return "deviance" if all(poisson) else "mixed" if any(poisson) else "pearson"
 
 
 def _units(columns: dict[str, np.ndarray], has_edges: bool, rates: bool) -> dict[str, str]:

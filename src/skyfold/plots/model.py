@@ -127,7 +127,7 @@ def model(
         ax.set_xlabel("Energy [keV]")
         ax.set_ylabel(label if data.meta["absorbed"] else f"{label}, unabsorbed")
         figure.legend(loc="outside upper center", ncols=3)
-        say_converged(figure, data.meta)
+        say_converged(figure, data.meta, ax)
     return figure
 
 

@@ -37,9 +37,7 @@ def table(
         finite = np.all(np.isfinite(expected[name]), axis=1)
         bad += int(np.sum(~finite))
         draws = expected[name][finite] if finite.any() else np.zeros((1, observation.n_data))
-        tables.append(
-            display_table(name, observation, draws, min_significance=min_significance, max_bins=max_bins)
-        )
+        tables.append(display_table(name, observation, draws, min_significance=min_significance, max_bins=max_bins))
     return stack(tables, {"observations": list(posterior.pairs), "labels": labels(tables), "not_finite": bad})
 
 

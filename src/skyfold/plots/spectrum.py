@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyfold.errors import SkyfoldError
 from skyfold.plots.display import display_table, labels, residual_kind
 from skyfold.plots.style import (
     BLACK,
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
     from skyfold.result import Result
 
 DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
+
+_RESIDUALS = {
+    "deviance": "deviance\nresidual [$\\sigma$]",
+    "pearson": "(data $-$ model)\n/ error",
+    "mixed": "residual [$\\sigma$]",
+}
+
+_SHARES = (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32))
+_KINDS = {"predictive": "posterior predictive", "model": "model", "none": ""}
 
 #: Draws behind the bands.
 _DRAWS = 1023
@@ -83,7 +93,14 @@ def spectrum(
     Returns
     -------
     matplotlib Figure
+
+    Raises
+    ------
+    SkyfoldError
+        If there is no such kind of bands, or the result was loaded without its posterior and without these numbers.
     """
+    if bands not in _KINDS:
+        raise SkyfoldError(f"bands is one of {', '.join(_KINDS)}, not {bands!r}.")
     data = result._table("spectrum", min_significance=min_significance, max_bins=max_bins)
     names = data.meta["observations"]
     with context():
@@ -97,32 +114,42 @@ def spectrum(
             _draw_model(top, part, colour if len(names) > 1 else VERMILION, bands, single=len(names) == 1)
             if background and "background" in part and np.any(part["background"] > 0):
                 x, y = steps(part["x_low"], part["x_high"], part["background"])
-                top.plot(x, y, color="0.45" if len(names) == 1 else colour, ls=":", lw=1.0, label="background (not fitted)")
+                shade = "0.45" if len(names) == 1 else colour
+                top.plot(x, y, color=shade, ls=":", lw=1.0, label="background (not fitted)")
             if components and len(names) == 1:
                 _draw_components(top, part)
             _draw_residuals(middle, bottom, part, colour)
-        _finish(figure, (top, middle, bottom), data)
-        say_converged(figure, data.meta)
+        _finish(figure, (top, middle, bottom), data, bands)
+        say_converged(figure, data.meta, top)
     return figure
 
 
 def _draw_data(ax: Any, part: PlotTable, name: str, colour: str) -> None:
     centre, half = _centres(part)
     errors = np.stack([part["error_low"], part["error_high"]])
-    ax.errorbar(
-        centre, part["data"], np.nan_to_num(errors), half, fmt="none", ecolor=colour, elinewidth=0.8, label=name, zorder=3
-    )
+    style = {"fmt": "none", "ecolor": colour, "elinewidth": 0.8, "zorder": 3}
+    ax.errorbar(centre, part["data"], np.nan_to_num(errors), half, label=name, **style)
 
 
 def _draw_model(ax: Any, part: PlotTable, colour: str, bands: str, *, single: bool) -> None:
-    kind = "posterior predictive" if bands == "predictive" else "model"
-    for low, high, share, alpha in (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32)):
+    for low, high, share, alpha in _SHARES:
         if f"{bands}_{low}" in part:
             x, y1, y2 = steps(part["x_low"], part["x_high"], part[f"{bands}_{low}"], part[f"{bands}_{high}"])
-            label = f"{kind} {share}" if single else None
+            label = f"{_KINDS[bands]} {share}" if single else None
             ax.fill_between(x, y1, y2, color=colour, alpha=alpha, lw=0, label=label, zorder=1)
     x, y = steps(part["x_low"], part["x_high"], part["best"])
     ax.plot(x, y, color=colour, lw=1.3, label="best fit" if single else None, zorder=4)
+
+
+def _proxies(bands: str) -> dict[str, Any]:
+    """Entries of the legend that hold for every observation, whatever its colour."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    found: dict[str, Any] = {"best fit": Line2D([], [], color="0.3", lw=1.3)}
+    for _, _, share, alpha in _SHARES if bands != "none" else ():
+        found[f"{_KINDS[bands]} {share}"] = Patch(facecolor="0.3", alpha=alpha, lw=0)
+    return found
 
 
 def _draw_components(ax: Any, part: PlotTable) -> None:
@@ -140,7 +167,7 @@ def _draw_residuals(middle: Any, bottom: Any, part: PlotTable, colour: str) -> N
     bottom.errorbar(centre, part["ratio"], errors, half, fmt="none", ecolor=colour, elinewidth=0.8)
 
 
-def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable) -> None:
+def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable, bands: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     top, middle, bottom = axes
@@ -150,23 +177,25 @@ def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable) -> None:
     else:
         bottom.set_xlim(low, high)
     _scale_counts(top, data)
-    for ax, level, values in ((middle, 0.0, data["residual"]), (bottom, 1.0, data["ratio"])):
+    residual = float(np.nanmax(np.abs(data["residual"]), initial=1.0)) + 1.0
+    middle.set_ylim(-1.1 * max(residual, 3.0), 1.1 * max(residual, 3.0))
+    above, below = (data["ratio"] + data["ratio_high"], data["ratio"] - data["ratio_low"])
+    inside = np.nan_to_num(np.concatenate([above, below]), nan=1.0, posinf=1.0, neginf=1.0)
+    reach = np.clip(1.1 * np.max(np.abs(inside - 1.0)), 0.2, 3.0)
+    bottom.set_ylim(max(1.0 - reach, -0.1) if np.nanmin(data["ratio"], initial=0.0) >= 0 else 1.0 - reach, 1.0 + reach)
+    for ax, level in ((middle, 0.0), (bottom, 1.0)):
         ax.axhline(level, color="0.4", lw=0.8, zorder=0)
-        spread = float(np.nanmax(np.abs(values - level), initial=0.0)) if np.any(np.isfinite(values)) else 1.0
-        reach = max(spread * 1.15 + (1.0 if level == 0.0 else 0.1), 3.0 if level == 0.0 else 0.25)
-        if level == 1.0:
-            ax.set_ylim(max(level - reach, -0.1) if np.nanmin(values) >= 0 else level - reach, level + min(reach, 4.0))
-        else:
-            ax.set_ylim(-reach, reach)
         ax.yaxis.set_major_locator(MaxNLocator(4, prune="both"))
     top.set_ylabel(data.meta["labels"]["y"])
-    kind = data.meta["residual"]
-    middle.set_ylabel(kind if "/" in kind else rf"{kind.replace(' ', chr(10))} [$\sigma$]")
+    middle.set_ylabel(_RESIDUALS[data.meta["residual"]])
     bottom.set_ylabel("data / model")
     bottom.set_xlabel(data.meta["labels"]["x"])
     for ax in (top, middle):
         ax.tick_params(labelbottom=False, which="both")
     handles, names = top.get_legend_handles_labels()
+    if len(data.meta["observations"]) > 1:
+        more = _proxies(bands)
+        handles, names = handles + list(more.values()), names + list(more)
     # data first, then best fit, bands, components
     first = [*data.meta["observations"], "best fit"]
     found = dict(zip(names, handles, strict=True))

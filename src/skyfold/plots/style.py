@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+
+from skyfold.notation import plain
 
 #: Palette of Okabe & Ito (2008), which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -56,17 +58,18 @@ def context() -> Any:
     """Context in which figures of this package are drawn."""
     import matplotlib
 
-    return matplotlib.rc_context(SETTINGS)
+    return matplotlib.rc_context(cast("Any", SETTINGS))
 
 
-def say_converged(figure: Any, meta: dict[str, Any]) -> None:
-    """Write over a figure of a fit that has not converged that it has not."""
+def say_converged(figure: Any, meta: dict[str, Any], axes: Any = None) -> None:
+    """Write over a figure (over its uppermost axes, where a legend stands above) that the fit has not converged."""
     if meta.get("converged", True):
         return
     reason = meta["messages"][0] if meta.get("messages") else "the method gives no reason"
-    wide = max(int(figure.get_figwidth() * 12), 30)
+    wide = max(int(figure.get_figwidth() * 11), 30)
     reason = reason if len(reason) <= wide else reason[: wide - 3] + "..."
-    figure.suptitle(f"NOT CONVERGED: do not use\n{reason}", color=VERMILION, fontweight="bold", fontsize=10)
+    write = figure.suptitle if axes is None else axes.set_title
+    write(f"NOT CONVERGED: do not use\n{plain(reason)}", color=VERMILION, fontweight="bold", fontsize=10)
 
 
 def save(figure: Any, stem: str | Path, dpi: int = 300) -> list[Path]:

@@ -55,8 +55,6 @@ class PlotTable:
 def stack(tables: list[PlotTable], meta: dict[str, Any]) -> PlotTable:
     """Put tables below one another; a column that one of them lacks is NaN there."""
     names = list(dict.fromkeys(n for t in tables for n in t.columns))
-    columns = {
-        n: np.concatenate([t[n] if n in t else np.full(len(t), np.nan) for t in tables]) for n in names
-    }
+    columns = {n: np.concatenate([t[n] if n in t else np.full(len(t), np.nan) for t in tables]) for n in names}
     units = {k: v for t in tables for k, v in t.units.items()}
     return PlotTable(columns, units, meta)

@@ -27,7 +27,9 @@ _POINTS = 2000
 def table(result: Result) -> PlotTable:
     """Return draws in order: ``chain``, ``draw``, ``weight`` and one column per scalar entry of each parameter."""
     if result.draws.is_point:
-        raise SkyfoldError(f"'{result.method}' gives a single point, which has no trace; fit with another method to draw one.")
+        raise SkyfoldError(
+            f"'{result.method}' gives a single point, which has no trace; fit with another method to draw one."
+        )
     chains, n = result.weights.shape
     columns = {
         "chain": np.repeat(np.arange(chains), n),
@@ -74,7 +76,8 @@ def trace(result: Result) -> Any:
         axes[-1, 1].set_xlabel("number of draws" if data.meta["weighted"] else "draw")
         axes[-1, 0].set_xlabel("value")
         if len(shown) < len(names):
-            figure.text(0.99, 0.99, f"the first {len(shown)} of {len(names)} parameters", ha="right", va="top", fontsize=9)
+            note = f"the first {len(shown)} of {len(names)} parameters"
+            figure.text(0.99, 0.99, note, ha="right", va="top", fontsize=9)
         figure.align_labels()
         say_converged(figure, data.meta)
     return figure

@@ -95,12 +95,11 @@ def luminosity(
     z = 0.0 if redshift is None else float(redshift)
     centimetres, how = _distance(redshift, distance, cosmology)
     low, high = _energy(low), _energy(high)
-    observed = flux(
-        result, low / (1 + z), high / (1 + z), component=component, absorbed=False, observation=observation
-    )
+    observed = flux(result, low / (1 + z), high / (1 + z), component=component, absorbed=False, observation=observation)
     values = observed.values * 4.0 * np.pi * centimetres**2
     note = "; ".join(n for n in (observed.note, how) if n)
-    return Derived(f"luminosity {low:g}-{high:g} keV (rest frame), {component or 'whole model'}", "erg / s", values, note)
+    name = f"luminosity {low:g}-{high:g} keV (rest frame), {component or 'whole model'}"
+    return Derived(name, "erg / s", values, note)
 
 
 def _flux(
@@ -111,7 +110,8 @@ def _flux(
     def total(z: np.ndarray, pieces: int) -> np.ndarray:
         ends = np.geomspace(low, high, pieces + 1)
         parts = (np.geomspace(a, b, BINS + 1) for a, b in zip(ends[:-1], ends[1:], strict=True))
-        return sum(apply(result.posterior, z, BandFlux(e, path, absorbed, photons), name) for e in parts)
+        fluxes = [apply(result.posterior, z, BandFlux(e, path, absorbed, photons), name) for e in parts]
+        return np.sum(fluxes, axis=0)
 
     few = latent[:: max(len(latent) // 64, 1)]
     pieces, coarse = 1, total(few, 1)
@@ -123,8 +123,8 @@ def _flux(
     values = total(latent, pieces)
     if not np.all(np.isfinite(values)):
         raise SkyfoldError(
-            f"The flux between {low:g} and {high:g} keV is not finite for {np.sum(~np.isfinite(values))} of {len(values)} "
-            "draws; choose a band in which the model is defined."
+            f"The flux between {low:g} and {high:g} keV is not finite for {np.sum(~np.isfinite(values))} of "
+            f"{len(values)} draws; choose a band in which the model is defined."
         )
     return values
 
@@ -149,7 +149,9 @@ def _distance(redshift: float | None, distance: Any, cosmology: Any) -> tuple[fl
     import astropy.units as u
 
     if cosmology is None:
-        from astropy.cosmology import Planck18 as cosmology
+        from astropy.cosmology import Planck18
+
+        cosmology = Planck18
     return float(cosmology.luminosity_distance(redshift).to_value(u.cm)), f"z = {redshift:g}, {cosmology.name}"
 
 
