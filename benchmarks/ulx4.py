@@ -19,36 +19,14 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SPECTRUM, RESPONSE, AREA = "PN_spectrum_grp20.fits", "PN.rmf", "PN.arf"
-BAND = (0.5, 8.0)
-MODEL = "tbabs*(powerlaw+bbodyrad)"
+from ulx4_case import AREA, BAND, MODEL, NAMES, PRIORS, RESPONSE, SPECTRUM
+
 #: Groups that lie wholly inside the band, and their counts.
 EXPECTED = {"groups": 102, "counts": 10091}
-#: Prior and its bounds, by skyfold's names.
-PRIORS = {
-    "tbabs.nH": ("Uniform", 0.0, 1.0),
-    "powerlaw.PhoIndex": ("Uniform", 0.0, 5.0),
-    "powerlaw.norm": ("LogUniform", 1e-6, 1e-3),
-    "bbodyrad.kT": ("Uniform", 0.0, 5.0),
-    "bbodyrad.norm": ("LogUniform", 1e-2, 1e2),
-}
-#: What the others call the parameters.
-NAMES = {
-    "jaxspec": (
-        "spectrum.tbabs_1.nh",
-        "spectrum.powerlaw_1.alpha",
-        "spectrum.powerlaw_1.norm",
-        "spectrum.blackbodyrad_1.kT",
-        "spectrum.blackbodyrad_1.norm",
-    ),
-    "elisa": ("TBAbs.nH", "PowerLaw.alpha", "PowerLaw.K", "BlackbodyRad.kT", "BlackbodyRad.K"),
-}
 #: Mean and standard deviation from 33,000 effective draws of an independent program.
 REFERENCE = {
     "tbabs.nH": (0.0961, 0.0272),
@@ -67,85 +45,11 @@ COMPARISONS = (
     ("1/s of the whole process, cold", "per_process", "cli auto cold", 12, None),
     ("1/s of the whole process, warm", "per_process", "cli auto warm", 20, None),
 )
-CHAINS, WARMUP, DRAWS = 4, 1000, 1000
 RUNS = (
     *("jaxspec", "auto cold", "auto warm", "elisa", "nuts cold", "nuts warm", "cli auto cold", "cli auto warm"),
     *("jaxspec cached", "elisa cached"),
 )
-_EVENTS = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 _HERE = Path(__file__).resolve().parent
-
-
-# -- inside the processes that are measured; standard library only -----------------------------------------------------
-
-
-class Stopwatch:
-    """Seconds of named phases, and how much of each JAX spent on tracing, lowering and compiling.
-
-    JAX reports these durations when they end. Traces nest, so the union of the intervals is counted, not their sum.
-    """
-
-    def __init__(self) -> None:
-        self.phases: dict[str, dict[str, float]] = {}
-        self._spans: list[tuple[float, float]] = []
-
-    def listen(self) -> None:
-        """Hear what JAX compiles from now on."""
-        import jax.monitoring
-
-        jax.monitoring.register_event_duration_secs_listener(self._hear)
-
-    def _hear(self, event: str, seconds: float, **_: object) -> None:
-        if event.startswith("/jax/core/compile/") and event.endswith(_EVENTS):
-            now = time.perf_counter()
-            self._spans.append((now - seconds, now))
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase; phases may contain others."""
-        start = time.perf_counter()
-        yield
-        end = time.perf_counter()
-        compiling, reached = 0.0, start
-        for first, last in sorted(self._spans):
-            first, last = max(first, reached), min(last, end)
-            if last > first:
-                compiling, reached = compiling + last - first, last
-        self.phases[name] = {"seconds": end - start, "compile": compiling}
-
-    def time_mcmc(self) -> None:
-        """Make every run of NumPyro's MCMC a phase ``fit``, which ends when its draws are there."""
-        import jax
-        from numpyro.infer import MCMC
-
-        run = MCMC.run
-
-        def timed(mcmc: Any, *args: Any, **kwargs: Any) -> None:
-            with self.phase("fit"):
-                run(mcmc, *args, **kwargs)
-                jax.block_until_ready(mcmc.get_samples())
-
-        MCMC.run = timed
-
-
-def worker_arguments() -> argparse.Namespace:
-    """Command line of the workers."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, required=True, help="folder of the spectrum and its responses")
-    parser.add_argument("--posterior", type=Path, required=True, help="netCDF file to write")
-    parser.add_argument("--report", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--method", default="nuts")
-    return parser.parse_args()
-
-
-def write_report(path: Path, watch: Stopwatch, groups: int, counts: float, *packages: str) -> None:
-    """Write what a worker measured, for the parent."""
-    from importlib.metadata import version
-
-    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
-    content = {"phases": watch.phases, "groups": int(groups), "counts": int(counts), "versions": versions}
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 # -- starting them -----------------------------------------------------------------------------------------------------
@@ -159,7 +63,6 @@ class Bench:
     ----------
     data : folder of the spectrum.
     pythons : Python of each program's environment.
-    core : processor core to which every run is pinned.
     folder : scratch folder.
     tables : folder with the tables that jaxspec otherwise downloads.
     seed : of the current round.
@@ -167,7 +70,6 @@ class Bench:
 
     data: Path
     pythons: dict[str, str]
-    core: int
     folder: Path
     tables: Path | None
     seed: int = 0
@@ -188,7 +90,9 @@ class Bench:
         if program(run) == "jaxspec" and self.tables is not None:
             own = self.folder / "downloads"
             if not own.exists():
-                shutil.copytree(self.tables, own / "jaxspec", ignore=lambda f, n: [x for x in n if (Path(f) / x).is_dir()])
+                (own / "jaxspec").mkdir(parents=True)
+                for table in (path for path in self.tables.iterdir() if path.is_file()):
+                    shutil.copy(table, own / "jaxspec")
             env["XDG_CACHE_HOME"] = str(own)
         return env
 
@@ -212,19 +116,13 @@ class Bench:
         return [python, worker, *files, "--seed", str(self.seed), "--method", method]
 
     def start(self, command: list[str], run: str, log: Path) -> tuple[float, float, int]:
-        """Run a command on the core; return its wall-clock seconds, processor seconds and exit code."""
+        """Run a command; return its wall-clock seconds, processor seconds and exit code."""
         env = self.environment(run)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with log.open("wb") as output:
             start = time.perf_counter()
-            code = subprocess.run(  # noqa: S603
-                command,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=lambda: os.sched_setaffinity(0, {self.core}),  # noqa: PLW1509
-                check=False,
+            code = subprocess.run(
+                command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, check=False
             ).returncode
             wall = time.perf_counter() - start
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -236,7 +134,7 @@ class Bench:
         out.mkdir(exist_ok=True)
         posterior, report = out / "posterior.nc", out / "report.json"
         wall, cpu, code = self.start(self.command(run, posterior, report), run, out / "log")
-        if code or not posterior.exists():
+        if code not in ((0, 1) if run.startswith("cli") else (0,)) or not posterior.exists():  # 1: not converged
             log = (out / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
             print(f"{run}: failed with exit code {code}\n    " + "\n    ".join(log[-15:]), file=sys.stderr)
             self.failed.append(run)
@@ -252,6 +150,20 @@ class Bench:
             "per_process": 1.0 / wall,
         }
 
+    def warm_up(self, runs: list[str]) -> None:
+        """Do once, unmeasured, what only a first run pays for: byte code, font lists, the disk's cache."""
+        for name in dict.fromkeys(program(run) for run in runs):
+            module = {"jaxspec": "jaxspec.fit", "skyfold": "blackjax"}.get(name, name)
+            command = [self.pythons[name], "-c", f"import matplotlib.pyplot, arviz, netCDF4, jax.numpy, {module}"]
+            run = name if name in NAMES else "cli auto cold"
+            self.start(command, run, self.folder / "log")
+            if run not in NAMES:
+                self.measure(run)
+                shutil.rmtree(self.cache(run))
+        for run in runs:
+            if run.endswith("cached"):
+                self.measure(run)
+
 
 def program(run: str) -> str:
     """Which program a run is of."""
@@ -262,7 +174,7 @@ def program(run: str) -> str:
 def _from_report(path: Path) -> dict[str, Any]:
     """Numbers that a worker wrote."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    phases = content.pop("phases")
+    phases = content["phases"]
     compiling = phases["fit"]["compile"]
     return {
         "import": phases["import"]["seconds"],
@@ -335,10 +247,11 @@ def comparisons(typical: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
     """Ratios of skyfold's numbers to those of the others, with what they are meant to be."""
     rows = []
     for label, key, run, *targets in COMPARISONS:
-        for other, target in zip(NAMES, targets, strict=True):
-            if run in typical and other in typical:
+        meant = dict(zip(NAMES, targets, strict=True))
+        for other in typical:
+            if run in typical and program(other) in NAMES:
                 ratio = typical[run][key] / typical[other][key]
-                rows.append({"what": label, "run": run, "other": other, "ratio": ratio, "target": target})
+                rows.append({"what": label, "run": run, "other": other, "ratio": ratio, "target": meant.get(other)})
     return rows
 
 
@@ -347,11 +260,12 @@ def show(results: dict[str, list[dict[str, Any]]], typical: dict[str, dict[str, 
     heads = (*_COLUMNS[:8], "ESS/s sampl", "ESS/s c+s")
     print(f"\nmedians, seconds\n{'run':15}" + "".join(f"{h:>12}" for h in heads))
     for run, numbers in typical.items():
-        print(f"{run:15}" + "".join(f"{numbers[c]:12.2f}" if numbers[c] < 100 else f"{numbers[c]:12.0f}" for c in _COLUMNS))
+        print(f"{run:15}" + "".join(f"{numbers[c]:12.{0 if numbers[c] > 100 else 2}f}" for c in _COLUMNS))
         busy = numbers["process"] / max(numbers["cpu"], 1e-9)
         if busy > 1.1:
             print(f"{'':15}  waited for the core or the disk: {busy:.2f} s of wall clock per processor second")
-    print(f"\nlast round: mean (sd), distance from the reference in its sd\n{'run':15}" + "".join(f"{n:>30}" for n in PRIORS))
+    print("\nlast round: mean (sd), distance from the reference in its sd")
+    print(f"{'run':15}" + "".join(f"{n:>30}" for n in PRIORS))
     print(f"{'reference':15}" + "".join(f"{f'{m:.4g} ({s:.3g})':>30}" for m, s in REFERENCE.values()))
     for run, rounds in results.items():
         cells = []
@@ -364,14 +278,14 @@ def show(results: dict[str, list[dict[str, Any]]], typical: dict[str, dict[str, 
             print(f"{'':15}  NOT THE SAME DATA: {wrong}, expected {EXPECTED}")
         if rounds[-1].get("converged") is False or rounds[-1].get("rhat", 1.0) > 1.01:
             print(f"{'':15}  not converged, R-hat {rounds[-1].get('rhat', float('nan')):.3f}")
-    print(f"\n{'how many times better':36}{'skyfold run':16}{'than':10}{'ratio':>8}{'target':>8}")
+    print(f"\n{'how many times better':36}{'skyfold run':16}{'than':16}{'ratio':>8}{'target':>8}")
     for row in comparisons(typical):
         target = "" if row["target"] is None else f"{row['target']}"
-        print(f"{row['what']:36}{row['run']:16}{row['other']:10}{row['ratio']:8.1f}{target:>8}")
+        print(f"{row['what']:36}{row['run']:16}{row['other']:16}{row['ratio']:8.1f}{target:>8}")
 
 
 def machine(core: int) -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """Describe what the numbers were measured on."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
@@ -403,24 +317,22 @@ def main() -> int:
         sys.exit("Pinning to one core needs Linux.")
     pythons = {"skyfold": options.skyfold, "jaxspec": options.jaxspec, "elisa": options.elisa}
     wanted = RUNS if options.only is None else tuple(name.strip() for name in options.only.split(","))
+    wanted += tuple(name.replace("warm", "cold") for name in wanted)  # a warm run needs its cold one
     runs = [run for run in RUNS if run in wanted and pythons[program(run)]]
     runs = [run for run in runs if options.cache_others or not run.endswith("cached")]
+    os.sched_setaffinity(0, {options.core})  # what is started inherits it
     facts = machine(options.core)
     results: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory(prefix="ulx4-") as scratch:
-        bench = Bench(options.data.resolve(), pythons, options.core, Path(scratch), options.tables)
-        for name in dict.fromkeys(program(run) for run in runs):  # untimed: byte code, font lists, disk cache
-            module = {"jaxspec": "jaxspec.fit"}.get(name, name)
-            command = [pythons[name], "-c", f"import matplotlib.pyplot, arviz, jax.numpy, netCDF4, {module}"]
-            bench.start(command, f"{name}" if name in NAMES else "auto warm-up", Path(scratch) / "log")
-        for run in (r for r in runs if r.endswith("cached")):
-            bench.measure(run)
+        bench = Bench(options.data.resolve(), pythons, Path(scratch), options.tables)
+        bench.warm_up(runs)
         for bench.seed in range(options.repeat):
             for run in runs:
                 numbers = bench.measure(run)
                 if numbers is not None:
                     results.setdefault(run, []).append(numbers)
-                    print(f"round {bench.seed + 1}, {run}: {numbers['process']:.2f} s, ESS {numbers['ess']:.0f}", flush=True)
+                    seconds, ess = numbers["process"], numbers["ess"]
+                    print(f"round {bench.seed + 1}, {run}: {seconds:.2f} s, ESS {ess:.0f}", flush=True)
     typical = {run: medians(rounds) for run, rounds in results.items()}
     show(results, typical)
     if options.out is not None:

@@ -6,7 +6,19 @@ from its parts. ELISA starts its chains at values that the user gives; here they
 
 from __future__ import annotations
 
-from ulx4 import AREA, BAND, CHAINS, DRAWS, PRIORS, RESPONSE, SPECTRUM, WARMUP, Stopwatch, worker_arguments, write_report
+from ulx4_case import (
+    AREA,
+    BAND,
+    CHAINS,
+    DRAWS,
+    PRIORS,
+    RESPONSE,
+    SPECTRUM,
+    WARMUP,
+    Stopwatch,
+    worker_arguments,
+    write_report,
+)
 
 #: Where the chains start.
 STARTS = {

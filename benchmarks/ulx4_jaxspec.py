@@ -6,7 +6,7 @@ everything else by default (chains one after the other, progress bar, predictive
 
 from __future__ import annotations
 
-from ulx4 import BAND, CHAINS, DRAWS, NAMES, PRIORS, SPECTRUM, WARMUP, Stopwatch, worker_arguments, write_report
+from ulx4_case import BAND, CHAINS, DRAWS, NAMES, PRIORS, SPECTRUM, WARMUP, Stopwatch, worker_arguments, write_report
 
 
 def main() -> None:

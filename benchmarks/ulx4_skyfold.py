@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ulx4 import BAND, MODEL, PRIORS, SPECTRUM, Stopwatch, worker_arguments, write_report
+from ulx4_case import BAND, MODEL, PRIORS, SPECTRUM, Stopwatch, worker_arguments, write_report
 
 
 def main() -> None:
@@ -12,6 +12,10 @@ def main() -> None:
     with watch.phase("import"):
         import skyfold as sf
         from skyfold import xray
+
+        if options.method == "nuts":  # imported when first needed, which is in the fit; the others have them here, too
+            import arviz  # noqa: F401
+            import blackjax  # noqa: F401
     watch.listen()
     with watch.phase("load"):
         spectrum = xray.Spectrum.read(options.data / SPECTRUM).notice(*BAND)

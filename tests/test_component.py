@@ -44,18 +44,29 @@ def test_a_shared_parameter_has_one_name() -> None:
 
 def test_one_source_in_two_models_keeps_its_names() -> None:
     source = Greybody()
-    assert list(parameter_names([source, Screen() * source])) == ["greybody.amplitude", "greybody.temperature", "screen.depth"]
+    assert list(parameter_names([source, Screen() * source])) == [
+        "greybody.amplitude",
+        "greybody.temperature",
+        "screen.depth",
+    ]
 
 
 def test_own_names_and_inner_names() -> None:
     width = Parameter(Uniform(0, 1), name="width")
     model = Greybody(amplitude=sf.Normal(Parameter(sf.Normal(0, 1)), width), temperature=2 * Parameter(Uniform(0, 1)))
-    assert set(model.free_parameters) == {"greybody.amplitude", "greybody.amplitude.loc", "width", "greybody.temperature.1"}
+    assert set(model.free_parameters) == {
+        "greybody.amplitude",
+        "greybody.amplitude.loc",
+        "width",
+        "greybody.temperature.1",
+    }
 
 
 def test_clashing_names_are_refused() -> None:
     with pytest.raises(sf.SkyfoldError, match="called 'x'"):
-        _ = Greybody(amplitude=Parameter(Uniform(0, 1), name="x"), temperature=Parameter(Uniform(0, 1), name="x")).parameters
+        _ = Greybody(
+            amplitude=Parameter(Uniform(0, 1), name="x"), temperature=Parameter(Uniform(0, 1), name="x")
+        ).parameters
 
 
 def test_with_values_fixes_shared_and_tied_ones() -> None:
@@ -90,7 +101,9 @@ def test_light_times_light_and_light_plus_factor_are_refused() -> None:
 
 
 def test_sums_and_products_are_flat_and_evaluate() -> None:
-    model = Screen(depth=0.0) * Screen(depth=np.log(2.0)) * (Greybody(1.0, 5.0) + Greybody(2.0, 5.0) + Greybody(3.0, 5.0))
+    model = (
+        Screen(depth=0.0) * Screen(depth=np.log(2.0)) * (Greybody(1.0, 5.0) + Greybody(2.0, 5.0) + Greybody(3.0, 5.0))
+    )
     assert len(model.parts) == 3
     assert len(model.parts[2].parts) == 3
     assert float(model.evaluate(np.array([5.0]))[0]) == pytest.approx(3.0)
@@ -102,7 +115,13 @@ def test_text() -> None:
     assert "Uniform(0, 1)" in str(model)
     assert "optical depth" in model.table()
     assert model.latex() == r"\mathrm{screen} \times \left(\mathrm{greybody} + \mathrm{template}\right)"
-    assert [line.strip("├└│─ ") for line in model.tree().splitlines()] == ["product", "screen", "sum", "greybody", "template"]
+    assert [line.strip("├└│─ ") for line in model.tree().splitlines()] == [
+        "product",
+        "screen",
+        "sum",
+        "greybody",
+        "template",
+    ]
 
 
 def test_ties_are_written_with_names() -> None:

@@ -28,7 +28,9 @@ def test_poisson_is_finite_and_has_finite_gradient_where_nothing_is_expected() -
 
 def test_gaussian_against_scipy() -> None:
     likelihood = Gaussian(np.array([1.0, 2.0]), np.array([0.1, 0.5]))
-    np.testing.assert_allclose(likelihood.pointwise(np.array([1.1, 1.0])), st.norm.logpdf([1, 2], [1.1, 1.0], [0.1, 0.5]))
+    np.testing.assert_allclose(
+        likelihood.pointwise(np.array([1.1, 1.0])), st.norm.logpdf([1, 2], [1.1, 1.0], [0.1, 0.5])
+    )
     assert float(likelihood.statistic(np.array([1.1, 1.0]))) == pytest.approx(5.0)
 
 

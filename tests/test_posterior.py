@@ -58,7 +58,9 @@ def test_gradient_against_finite_differences() -> None:
 
 def test_joint_posterior_shares_parameters_across_domains() -> None:
     n = Parameter(sf.LogUniform(0.1, 10), name="n")
-    joint = sf.Posterior({"one": (Greybody(amplitude=n), photometry()), "two": (Greybody(amplitude=2 * n), photometry(3))})
+    joint = sf.Posterior(
+        {"one": (Greybody(amplitude=n), photometry()), "two": (Greybody(amplitude=2 * n), photometry(3))}
+    )
     assert joint.names == ("n", "greybody.temperature", "greybody_2.temperature")
     models = joint.resolved(np.zeros(3))
     assert float(models["two"][0].amplitude) == pytest.approx(2 * float(models["one"][0].amplitude))

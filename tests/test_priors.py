@@ -27,7 +27,9 @@ SCALARS = [
 Z = np.array([-6.0, -3.0, -1.0, 0.0, 0.5, 2.0, 5.0])
 
 
-@pytest.mark.parametrize(("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else "")
+@pytest.mark.parametrize(
+    ("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else ""
+)
 def test_transport_against_the_distribution_function(prior, scipy) -> None:
     x = np.array([prior.transport(jnp.asarray(z)) for z in Z])
     lower = Z < 0
@@ -35,14 +37,18 @@ def test_transport_against_the_distribution_function(prior, scipy) -> None:
     np.testing.assert_allclose(scipy.sf(x[~lower]), ndtr(-Z[~lower]), rtol=1e-8, atol=1e-15)
 
 
-@pytest.mark.parametrize(("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else "")
+@pytest.mark.parametrize(
+    ("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else ""
+)
 def test_derivative_is_that_of_the_density(prior, scipy) -> None:
     slope = np.array([jax.grad(lambda z: prior.transport(z))(z) for z in Z])
     x = np.array([prior.transport(jnp.asarray(z)) for z in Z])
     np.testing.assert_allclose(slope * scipy.pdf(x), st.norm.pdf(Z), rtol=1e-7)
 
 
-@pytest.mark.parametrize(("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else "")
+@pytest.mark.parametrize(
+    ("prior", "scipy"), SCALARS, ids=lambda v: repr(v) if isinstance(v, sf.parameters.Prior) else ""
+)
 def test_the_numpyro_distribution_is_the_same(prior, scipy) -> None:
     x = jnp.asarray(scipy.ppf([0.05, 0.3, 0.8]))
     np.testing.assert_allclose(numpyro_distribution(prior).log_prob(x), scipy.logpdf(x), rtol=1e-6, atol=1e-9)

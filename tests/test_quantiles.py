@@ -216,8 +216,7 @@ def test_second_derivatives():
         gradient = jax.jit(jax.grad(lambda q, f=function: f(*q)))
         hessian = jax.jit(jax.hessian(lambda q, f=function: f(*q)))(point)
         numeric = [
-            (gradient(point + 1e-5 * unit) - gradient(point - 1e-5 * unit)) / 2e-5
-            for unit in np.eye(len(point))
+            (gradient(point + 1e-5 * unit) - gradient(point - 1e-5 * unit)) / 2e-5 for unit in np.eye(len(point))
         ]
         assert np.allclose(hessian, np.array(numeric), rtol=1e-6, atol=1e-8)
         assert np.allclose(hessian, hessian.T, rtol=1e-9, atol=1e-12)

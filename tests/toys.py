@@ -87,7 +87,9 @@ def photometry(seed: int = 2, **own: object) -> Photometry:
     weights = bands / bands.sum(axis=1, keepdims=True)
     flux = weights @ (4.0 * np.exp(-0.5 * ((wavelengths - 5.5) / 2.0) ** 2))
     noise = np.full(7, 0.1)
-    return Photometry(Gaussian(flux + noise * rng.standard_normal(7), noise), Annotation("bands"), wavelengths, weights, **own)
+    return Photometry(
+        Gaussian(flux + noise * rng.standard_normal(7), noise), Annotation("bands"), wavelengths, weights, **own
+    )
 
 
 class Identity(Component):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         TruncatedNormal,
         Uniform,
     )
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: Where each public name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
@@ -60,7 +60,7 @@ _HOMES = {
     "Observation": "skyfold.observation",
     "Parameter": "skyfold.parameters",
     "Posterior": "skyfold.posterior",
-    "Result": "skyfold.result",
+    "Result": "skyfold.results.result",
     "SkyfoldError": "skyfold.errors",
     "StudentT": "skyfold.priors",
     "TruncatedNormal": "skyfold.priors",

@@ -8,8 +8,9 @@ components. What `evaluate` takes and returns (energies, pixels, wavelengths) is
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -98,10 +99,12 @@ class Component(eqx.Module):
             if isinstance(entry.value, Parameter):
                 tokens[entry.value.token] = new
             else:
-                model = eqx.tree_at(
-                    lambda m, path=entry.path: _follow(m, path), model, new, is_leaf=is_symbol
-                )
-        return substitute(model, lambda node: tokens.get(node.token, node) if isinstance(node, Parameter) else node)
+                model = eqx.tree_at(partial(_follow, path=entry.path), model, new, is_leaf=is_symbol)
+
+        def renew(node: Any) -> Any:
+            return tokens.get(node.token, node) if isinstance(node, Parameter) else node
+
+        return substitute(model, renew)
 
     @property
     def parameters(self) -> dict[str, Value]:
@@ -269,7 +272,7 @@ def parameter_names(models: list[Any]) -> dict[str, Named]:
     """
     names: dict[str, Named] = {}
     seen: set[int] = set()
-    inner: list[tuple[str, Any, Label]] = []
+    inner: list[tuple[str, Any]] = []
     components = component_names(models)
     for index, model in enumerate(models):
         for component, path in walk(model):
@@ -282,12 +285,12 @@ def parameter_names(models: list[Any]) -> dict[str, Named]:
                     own = value.label.value
                     label = Label(own.name, own.unit or label.unit, own.description or label.description)
                     _add_name(names, own.name or full, Named(value, label, (*path, field)))
-                    inner.extend((f"{full}.{a}", v, Label()) for a, v in value.prior.arguments() if is_symbol(v))
+                    inner.extend((f"{full}.{a}", v) for a, v in value.prior.arguments() if is_symbol(v))
                 elif full not in names:
                     names[full] = Named(value, label, (*path, field))
                     if is_symbol(value):
-                        inner.append((full, value, Label()))
-    for full, value, label in inner:
+                        inner.append((full, value))
+    for full, value in inner:
         free = [p for p in parameters_in(value) if p.token not in seen]
         for number, p in enumerate(dict((p.token, p) for p in free).values(), start=1):
             seen.add(p.token)
@@ -315,7 +318,7 @@ def unknown_name(name: str, known: Any, what: str) -> SkyfoldError:
     """Error for a name that is not among `known`, with the nearest ones."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return SkyfoldError(f"'{name}' is not a {what} here. {hint}Known: {', '.join(known) or 'none'}.")
+    return SkyfoldError(f"'{name}' is no {what} here. {hint}Known: {', '.join(known) or 'none'}.")
 
 
 def _follow(module: Any, path: tuple[Any, ...]) -> Any:
@@ -327,7 +330,7 @@ def _follow(module: Any, path: tuple[Any, ...]) -> Any:
 # -- text ------------------------------------------------------------------------------------------------------------
 
 
-def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text under a header, aligned."""
     widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in [header, *rows]]

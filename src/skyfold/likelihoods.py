@@ -81,7 +81,7 @@ class Poisson(Likelihood):
         return model - self.data - jnp.where(some, self.data * jnp.log(ratio), 0.0)
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
-        return self.saturated - self._deviance(expected)
+        return jnp.asarray(self.saturated) - self._deviance(expected)
 
     def fisher(self, expected: jax.Array) -> jax.Array:
         return 1.0 / jnp.maximum(expected, 1e-30)

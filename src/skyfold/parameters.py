@@ -188,10 +188,12 @@ class Parameter(Symbol):
     label: Annotation = eqx.field(static=True)
 
     def __init__(self, prior: Prior, name: str | None = None, unit: str = "", description: str = "") -> None:
-        prior = as_prior(prior)
-        if prior is None:
-            raise SkyfoldError("A Parameter needs a prior, such as sf.Uniform(0, 1); write a plain number to fix a value.")
-        self.prior = prior
+        checked = as_prior(prior)
+        if checked is None:
+            raise SkyfoldError(
+                "A Parameter needs a prior, such as sf.Uniform(0, 1); write a plain number to fix a value."
+            )
+        self.prior = checked
         self.token = next(_tokens)
         self.label = Annotation(Label(name, unit, description))
 
@@ -259,13 +261,13 @@ def as_prior(value: Any, unit: str = "") -> Prior | None:
         return NumPyroPrior(value)
     if not isinstance(value, Prior):
         return None
-    prior = jax.tree.map(
+    converted: Prior = jax.tree.map(
         lambda leaf: as_number(leaf, unit) if is_quantity(leaf) else leaf,
         value,
         is_leaf=lambda leaf: is_quantity(leaf) or isinstance(leaf, Symbol),
     )
-    prior.check()
-    return prior
+    converted.check()
+    return converted
 
 
 def as_number(value: Any, unit: str = "") -> Any:
@@ -330,6 +332,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def is_quantity(value: Any) -> bool:
+    """Whether a value is an astropy quantity."""
     return hasattr(value, "to_value") and hasattr(value, "unit")
 
 

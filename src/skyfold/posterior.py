@@ -20,7 +20,7 @@ from skyfold.parameters import Label, Parameter, Prior, parameters_in, substitut
 from skyfold.priors import NumPyroPrior
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: Coordinates of a bounded prior beyond which its value is the bound itself to double precision.
 LATENT_EDGE = 8.3
@@ -76,7 +76,9 @@ class Posterior:
                 known = {p.token for p, _ in free.values()}
                 for p in parameters_in(value):
                     if p.token not in known:
-                        full = p.name or (f"{name}.{label.name or field}" if p is value else f"{name}.{label.name or field}.{p.token}")
+                        full = p.name or (
+                            f"{name}.{label.name or field}" if p is value else f"{name}.{label.name or field}.{p.token}"
+                        )
                         free[full] = (p, label)
         self._parameters = [p for p, _ in free.values()]
         self.parameters: tuple[FreeParameter, ...] = tuple(_slices(free))
@@ -254,11 +256,17 @@ def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
 
 
 def _check_pair(pair: Any) -> None:
-    good = isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Component) and isinstance(pair[1], Observation)
+    good = (
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], Component)
+        and isinstance(pair[1], Observation)
+    )
     if not good:
+        inside = f" of {', '.join(type(x).__name__ for x in pair)}" if isinstance(pair, tuple) else ""
         raise SkyfoldError(
             "Posterior takes (model, observation) pairs, as in sf.Posterior((source, pn)); got "
-            f"{type(pair).__name__}{' of ' + ', '.join(type(x).__name__ for x in pair) if isinstance(pair, tuple) else ''}."
+            f"{type(pair).__name__}{inside}."
         )
 
 

@@ -1,8 +1,8 @@
-"""Priors: each a frozen specification and a normal transport.
+r"""Priors: each a frozen specification and a normal transport.
 
-Every prior here maps standard normal coordinates z to its values exactly, :math:`x = F^{-1}(\\Phi(z))` for scalars.
+Every prior here maps standard normal coordinates z to its values exactly, :math:`x = F^{-1}(\Phi(z))` for scalars.
 So the log prior of any model is :math:`-|z|^2/2`, prior draws are normal draws, and the unit cube is
-:math:`\\Phi(z)`. Any other NumPyro distribution works through its constraint bijector (`NumPyroPrior`).
+:math:`\Phi(z)`. Any other NumPyro distribution works through its constraint bijector (`NumPyroPrior`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ class Uniform(_Checked):
     high: Any = _field()
 
     def check(self) -> None:
-        self._require(lambda: np.isfinite(self.low) & np.isfinite(self.high), self.low, self.high, cure="the limits must be finite")
+        self._require(
+            lambda: np.isfinite(self.low) & np.isfinite(self.high),
+            self.low,
+            self.high,
+            cure="the limits must be finite",
+        )
         self._require(lambda: np.less(self.low, self.high), self.low, self.high, cure="low must lie below high")
 
     def transport(self, z: jax.Array) -> jax.Array:
@@ -155,7 +160,9 @@ class Beta(_Checked):
     b: Any = _field()
 
     def check(self) -> None:
-        self._require(lambda: np.greater(self.a, 0) & np.greater(self.b, 0), self.a, self.b, cure="a and b must be positive")
+        self._require(
+            lambda: np.greater(self.a, 0) & np.greater(self.b, 0), self.a, self.b, cure="a and b must be positive"
+        )
 
     def transport(self, z: jax.Array) -> jax.Array:
         from skyfold.quantiles import normal_to_beta
@@ -242,13 +249,12 @@ class Dirichlet(_Checked):
         return (self.shape[0] - 1,)
 
     def transport(self, z: jax.Array) -> jax.Array:
-        from skyfold.quantiles import normal_to_beta
+        from skyfold.quantiles import normal_to_beta_pair
 
         alpha = jnp.asarray(self.concentration)
         rest = jnp.cumsum(alpha[::-1])[::-1][1:]
-        # the fraction of what is left that each piece takes, and what it leaves; both from the accurate tail
-        taken = normal_to_beta(z, alpha[:-1], rest)
-        left = normal_to_beta(-z, rest, alpha[:-1])
+        # the fraction of what is left that each piece takes, and what it leaves
+        taken, left = normal_to_beta_pair(z, alpha[:-1], rest)
         before = jnp.concatenate([jnp.ones(1), jnp.cumprod(left)])
         return before * jnp.concatenate([taken, jnp.ones(1)])
 

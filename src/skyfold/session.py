@@ -16,7 +16,7 @@ def prepare() -> None:
     early = "jax" in sys.modules
     import jax
 
-    if "JAX_ENABLE_X64" not in os.environ and not jax.config.jax_enable_x64:
+    if "JAX_ENABLE_X64" not in os.environ and not getattr(jax.config, "jax_enable_x64"):  # noqa: B009
         if early and _arrays_exist():
             warnings.warn(
                 "JAX arrays existed before skyfold was imported; skyfold switches JAX to 64-bit floats for the whole "
@@ -38,7 +38,7 @@ def _enable_cache() -> None:
     import jax
 
     chosen = any(k.startswith(("JAX_COMPILATION_CACHE", "JAX_ENABLE_COMPILATION_CACHE")) for k in os.environ)
-    if chosen or jax.config.jax_compilation_cache_dir is not None or os.environ.get("SKYFOLD_CACHE") == "off":
+    if chosen or _chosen_directory() is not None or os.environ.get("SKYFOLD_CACHE") == "off":
         return
     directory = cache_directory()
     try:
@@ -51,6 +51,12 @@ def _enable_cache() -> None:
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_compilation_cache_max_size", CACHE_SIZE)
+
+
+def _chosen_directory() -> str | None:
+    import jax
+
+    return getattr(jax.config, "jax_compilation_cache_dir")  # noqa: B009
 
 
 def _arrays_exist() -> bool:

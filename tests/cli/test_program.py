@@ -74,7 +74,7 @@ def test_interrupted_draws_are_kept(
     demo: Path, tmp_path: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from skyfold.posterior import Posterior
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
     fit = Posterior.fit
 

@@ -20,12 +20,16 @@ def test_mixture_density_against_scipy() -> None:
     root = np.linalg.cholesky(np.array([[2.0, 0.5], [0.5, 1.0]]))
     mixture = Mixture(np.array([0.3, 0.7]), np.array([[0.0, 1.0], [2.0, 0.0]]), np.stack([root, 0.5 * root]), LATENT)
     z = np.random.default_rng(0).normal(size=(5, 2))
-    exact = 0.3 * st.multivariate_t([0, 1], root @ root.T, 8).pdf(z) + 0.7 * st.multivariate_t([2, 0], 0.25 * root @ root.T, 8).pdf(z)
+    exact = 0.3 * st.multivariate_t([0, 1], root @ root.T, 8).pdf(z) + 0.7 * st.multivariate_t(
+        [2, 0], 0.25 * root @ root.T, 8
+    ).pdf(z)
     np.testing.assert_allclose(np.exp(mixture.log_density(z)), exact, rtol=1e-10)
 
 
 def test_draws_follow_the_density_in_a_unit_interval() -> None:
-    mixture = Mixture(np.ones(1), np.array([[0.1, 0.0]]), np.array([np.diag([0.05, 1.0])]), Coordinates(np.array([True, False])))
+    mixture = Mixture(
+        np.ones(1), np.array([[0.1, 0.0]]), np.array([np.diag([0.05, 1.0])]), Coordinates(np.array([True, False]))
+    )
     rng = np.random.default_rng(1)
     sample = WeightedSample(2)
     for _ in range(4):
@@ -100,11 +104,12 @@ def test_bent_coordinates_invert_and_carry_their_density() -> None:
 
 def test_states_enter_the_frame_with_their_own_density_and_gradient() -> None:
     import jax
+    from toys import direct
+
     import skyfold as sf
     from skyfold.inference.coordinates import Laplace
     from skyfold.inference.frame import Frame, log_density
     from skyfold.inference.maximum import climb, linearise
-    from toys import direct
 
     posterior = direct([0.1, 0.4], [0.05, 0.6], sf.Uniform(np.zeros(2), 1.0))
     modes = climb(posterior, np.zeros((4, 2)))
@@ -114,6 +119,8 @@ def test_states_enter_the_frame_with_their_own_density_and_gradient() -> None:
     t = np.array([[0.03, 0.2], [0.2, -1.0]])
     z = laplace.coordinates.to_latent(t)[0]
     u, value, gradient = frame.enter(t, z, *linearise(posterior, z, 4))
-    exact = jax.vmap(jax.value_and_grad(lambda one: log_density(posterior.kernel, frame.bend, frame.mean + frame.root @ one)))
+    exact = jax.vmap(
+        jax.value_and_grad(lambda one: log_density(posterior.kernel, frame.bend, frame.mean + frame.root @ one))
+    )
     for got, wanted in zip((value, gradient), exact(u), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-8, atol=1e-8)

@@ -53,7 +53,9 @@ def test_auto_s_evidence_is_exact_on_a_gaussian(gaussian) -> None:
     assert draws.log_evidence_error < 0.02
 
 
-@pytest.mark.parametrize("build", [lambda: (sky(), image()), lambda: (Greybody(), photometry())], ids=["image", "photometry"])
+@pytest.mark.parametrize(
+    "build", [lambda: (sky(), image()), lambda: (Greybody(), photometry())], ids=["image", "photometry"]
+)
 def test_nuts_and_auto_agree_on_other_domains(build) -> None:
     posterior = sf.Posterior(build())
     one, two = run(sf.Auto(), posterior), run(sf.NUTS(), posterior)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from broken_files import CASES, Case, write
+
 from skyfold.errors import SkyfoldError
 from skyfold.xray.spectrum import Spectrum
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-
 from broken_files import edit, records, write
+
 from skyfold.errors import FileFormatError, ResponseWarning
 from skyfold.xray import _locate
 from skyfold.xray.ogip import read_arf, read_pha, read_rmf

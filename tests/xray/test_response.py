@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from broken_files import records
+
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.xray import response as module
 from skyfold.xray.ogip import Arf, Rmf

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from broken_files import PowerLaw, records
 
 import skyfold
-from broken_files import PowerLaw, records
 from skyfold.errors import SkyfoldError
 from skyfold.xray.models.absorption import TBabs
 from skyfold.xray.models.powerlaws import PowerLaw as FittedPowerLaw

@@ -12,8 +12,8 @@ import astropy.units as u
 import jax
 import numpy as np
 import pytest
-
 from broken_files import edit, records, write
+
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
 from skyfold.likelihoods import Gaussian
 from skyfold.xray.models.absorption import PHabs

@@ -19,7 +19,7 @@ from skyfold.cli._program import CONVERGED, INTERRUPTED, NOT_CONVERGED
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _posterior(models: list[Any], spectra: list[Any]) -> Posterior:
 
 def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, load: float) -> dict[str, Any]:
     """Return the summary of a posterior without free parameters; the keys are those of `Result.to_dict`."""
-    from skyfold.description import Description
+    from skyfold.results.description import Description
 
     known = Description.of(posterior)
     n_data = posterior.n_data

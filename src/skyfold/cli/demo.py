@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: Priors of the demo.
 PRIORS = {

@@ -10,7 +10,7 @@ from skyfold.errors import SkyfoldError
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: Where each method lives, by the name that `Posterior.fit` takes.
 METHODS = {
@@ -44,7 +44,7 @@ def find(method: Any) -> Any:
 def run(posterior: Posterior, method: Any = "auto", *, seed: int = 0, progress: bool | None = None) -> Result:
     """Run a method on a posterior; see `Posterior.fit`."""
     from skyfold.inference.progress import Progress
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
     settings = find(method)
     if posterior.ndim == 0:

@@ -97,9 +97,7 @@ class Auto:
             seconds=clock.seconds(),
         )
 
-    def _importance(
-        self, posterior: Posterior, modes: Modes, seed: int, progress: Any
-    ) -> tuple[WeightedSample, str]:
+    def _importance(self, posterior: Posterior, modes: Modes, seed: int, progress: Any) -> tuple[WeightedSample, str]:
         """Weighted draws, and why they are not to be trusted (empty when they are)."""
         rng = np.random.default_rng([seed, 2])
         mixture = _around(modes, Laplace.at(posterior, modes))
@@ -121,7 +119,10 @@ class Auto:
             if rounds in (2, 4) and len(mixture.means) < 8:
                 mixture = split(mixture, sample)
             mixture = refit(mixture, sample)
-        return sample, f"k-hat {sample.pareto_k():.2f}, {sample.effective():.0f} effective draws after {len(sample)} evaluations"
+        return (
+            sample,
+            f"k-hat {sample.pareto_k():.2f}, {sample.effective():.0f} effective draws after {len(sample)} evaluations",
+        )
 
 
 def _around(modes: Modes, laplace: Laplace) -> Mixture:

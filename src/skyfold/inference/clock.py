@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 
 _compiling = {"seconds": 0.0, "registered": 0.0}
-_EVENTS = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compile/backend_compile_duration")
+_EVENTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
 
 
-def _listen(event: str, seconds: float, **_: object) -> None:
+def _listen(event: str, duration_secs: float, **_: str | int) -> None:
     if event in _EVENTS:
-        _compiling["seconds"] += seconds
+        _compiling["seconds"] += duration_secs
 
 
 class Clock:

@@ -41,7 +41,7 @@ class Coordinates:
         return np.where(self.unit, ndtri(np.where(self.unit, t, 0.5)), t), inside
 
     def log_slope(self, z: np.ndarray) -> np.ndarray:
-        """Log |dt/dz| (n,) of latent vectors."""
+        """Logarithm of dt/dz (n,) of latent vectors."""
         return np.sum(np.where(self.unit, -0.5 * z**2 - 0.5 * np.log(2 * np.pi), 0.0), axis=1)
 
 

@@ -105,7 +105,11 @@ def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *,
     best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
     evaluations += best.evaluations
     chosen = modes if with_prior else best
-    messages = () if chosen.converged[0] else (f"{method.name}: the best maximum is not a stationary point to working precision",)
+    messages = (
+        ()
+        if chosen.converged[0]
+        else (f"{method.name}: the best maximum is not a stationary point to working precision",)
+    )
     return Draws(
         method=method.name,
         latent=chosen.z[:1][None],
@@ -196,9 +200,7 @@ def choose_starts(points: np.ndarray, density: np.ndarray, n: int) -> np.ndarray
 # -- Fisher scoring --------------------------------------------------------------------------------------------------
 
 
-def climb(
-    posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, max_steps: int = 200
-) -> Modes:
+def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, max_steps: int = 200) -> Modes:
     """Climb from every start (n, ndim) and return the distinct maxima."""
     low, high = posterior.latent_bounds()
     weight = 1.0 if with_prior else 0.0
@@ -258,14 +260,14 @@ def _climb(
         new = jnp.clip(z + step, low, high)
         return new, jnp.sum((new - z) * gradient * free)
 
-    def advance(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
         # linearises at the proposed points first, so that one trace of the model serves start and steps alike
         step, new, promised, z, value, likelihood, gradient, metric, damping, decrement = state
         new_value, new_likelihood, new_gradient, new_metric = linearise(new)
         up = (new_value > value) | (step == 0)
-        pick = lambda a, b: jnp.where(jnp.reshape(up, (-1,) + (1,) * (a.ndim - 1)), a, b)  # noqa: E731
-        z, value, likelihood = pick(new, z), pick(new_value, value), pick(new_likelihood, likelihood)
-        gradient, metric = pick(new_gradient, gradient), pick(new_metric, metric)
+        z, gradient = jnp.where(up[:, None], new, z), jnp.where(up[:, None], new_gradient, gradient)
+        value, likelihood = jnp.where(up, new_value, value), jnp.where(up, new_likelihood, likelihood)
+        metric = jnp.where(up[:, None, None], new_metric, metric)
         # the promised gain of an almost undamped step tells how far the maximum still is
         decrement = jnp.where((damping < 0.1) & (step > 0), jnp.abs(promised), decrement)
         damping = jnp.where(step == 0, damping, jnp.where(up, damping * 0.2, damping * 4.0))
@@ -273,14 +275,25 @@ def _climb(
         new, promised = propose(z, gradient, metric, damping)
         return step + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement
 
-    def unfinished(state: tuple[jax.Array, ...]) -> jax.Array:
+    def unfinished(state: tuple[Any, ...]) -> jax.Array:
         step, value, damping, decrement = state[0], state[4], *state[-2:]
         promising = (value > jnp.max(value) - _HOPELESS) | (step < _PATIENCE)
         return (step < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9) & promising)
 
     nothing, far = jnp.zeros(n), jnp.full(n, jnp.inf)
     start = jnp.clip(starts, low, high)
-    state = (0, start, far, start, -far, -far, 0.0 * start, jnp.zeros((n, ndim, ndim)), nothing + 0.01, far)
+    state: tuple[Any, ...] = (
+        0,
+        start,
+        far,
+        start,
+        -far,
+        -far,
+        0.0 * start,
+        jnp.zeros((n, ndim, ndim)),
+        nothing + 0.01,
+        far,
+    )
     steps, _, _, z, value, likelihood, gradient, metric, _, decrement = jax.lax.while_loop(unfinished, advance, state)
     return z, value, likelihood, gradient, metric, decrement, steps
 

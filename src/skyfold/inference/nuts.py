@@ -86,7 +86,9 @@ class NUTS:
         kept: list[np.ndarray] = []
         step = _fresh_step(0.5)
         for chunk in range(chunks):
-            states, step, out = advance(frame.bend, frame.mean, frame.root, states, step, jax.random.fold_in(key, chunk), True)
+            states, step, out = advance(
+                frame.bend, frame.mean, frame.root, states, step, jax.random.fold_in(key, chunk), True
+            )
             gradients += int(out["steps"].sum())
             kept.append(np.asarray(out["v"]))
             progress.update((chunk + 1) * CHUNK, f"step size {float(step[3]):.3f}")

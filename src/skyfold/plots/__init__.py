@@ -15,7 +15,7 @@ from skyfold.component import unknown_name
 if TYPE_CHECKING:
     from skyfold.plots.tables import PlotTable
     from skyfold.posterior import Posterior
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: Module of each figure; it has the numbers (`table`) and the options that change them (`DEFAULTS`).
 FIGURES = {

@@ -9,13 +9,13 @@ import numpy as np
 
 from skyfold.component import unknown_name
 from skyfold.errors import SkyfoldError
-from skyfold.notation import axis_label, scale_of, with_errors
 from skyfold.plots.style import BLUE, VERMILION, context, new_figure, say_converged
 from skyfold.plots.tables import PlotTable
-from skyfold.summary import QUANTILES, kish, quantiles
+from skyfold.results.notation import axis_label, scale_of, with_errors
+from skyfold.results.summary import QUANTILES, kish, quantiles
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {}
 

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.contributions import find, select, term_paths
 from skyfold.errors import SkyfoldError
-from skyfold.evaluation import apply
 from skyfold.plots.display import BANDS
 from skyfold.plots.style import PARTS, VERMILION, context, energy_axis, log_axis, new_figure, say_converged
 from skyfold.plots.tables import PlotTable
+from skyfold.results.contributions import find, select, term_paths
+from skyfold.results.evaluation import apply
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {"observation": None, "absorbed": True, "low": None, "high": None}
 

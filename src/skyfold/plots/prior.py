@@ -12,7 +12,7 @@ from skyfold.plots.tables import PlotTable, stack
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {"n": 1000, "seed": 0, "min_significance": 3.0, "max_bins": 50}
 
@@ -27,7 +27,7 @@ def table(
     posterior: Posterior | None = None,
 ) -> PlotTable:
     """Compute the numbers behind the figure; columns as in `skyfold.plots.display.display_table`."""
-    from skyfold.predictive import predict
+    from skyfold.results.predictive import predict
 
     posterior = posterior or result.posterior  # type: ignore[union-attr]
     expected = predict(posterior, posterior.draw_prior(n, seed))

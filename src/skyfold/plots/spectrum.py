@@ -23,7 +23,7 @@ from skyfold.plots.style import (
 from skyfold.plots.tables import PlotTable, stack
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
 
@@ -42,8 +42,8 @@ _DRAWS = 1023
 
 def table(result: Result, min_significance: float, max_bins: int) -> PlotTable:
     """Compute the numbers behind the figure; columns as in `skyfold.plots.display.display_table`."""
-    from skyfold.contributions import folded
-    from skyfold.predictive import predict
+    from skyfold.results.contributions import folded
+    from skyfold.results.predictive import predict
 
     posterior = result.posterior
     latent = result.equal_weight_latent(1 if result.draws.is_point else _DRAWS)

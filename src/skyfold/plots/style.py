@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from skyfold.notation import plain
+from skyfold.results.notation import plain
 
 #: Palette of Okabe & Ito (2008), which colour-blind readers can tell apart.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (

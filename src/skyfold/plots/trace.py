@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.notation import axis_label, scale_of
 from skyfold.plots.style import SERIES, VERMILION, context, new_figure, say_converged
 from skyfold.plots.tables import PlotTable
-from skyfold.summary import quantiles
+from skyfold.results.notation import axis_label, scale_of
+from skyfold.results.summary import quantiles
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {}
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.contributions import find, select
-from skyfold.derived import Derived
 from skyfold.errors import SkyfoldError
-from skyfold.evaluation import apply
+from skyfold.results.contributions import find, select
+from skyfold.results.derived import Derived
+from skyfold.results.evaluation import apply
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 #: 1 keV in erg, exact in the SI of 2019.
 ERG_PER_KEV = 1.602176634e-9
@@ -62,7 +62,7 @@ def flux(
     photons: bool = False,
     observation: str | None = None,
 ) -> Derived:
-    """Flux between two observed energies; parameters as in `skyfold.result.Result.flux`."""
+    """Flux between two observed energies; parameters as in `skyfold.results.result.Result.flux`."""
     name, path = find(result.posterior, component, observation)
     low, high = _energy(low), _energy(high)
     if not 0 < low < high:
@@ -90,7 +90,7 @@ def luminosity(
 
     .. math:: L = 4 \pi d_L^2 F\left(\frac{E_1}{1+z}, \frac{E_2}{1+z}\right)
 
-    Parameters as in `skyfold.result.Result.luminosity`.
+    Parameters as in `skyfold.results.result.Result.luminosity`.
     """
     z = 0.0 if redshift is None else float(redshift)
     centimetres, how = _distance(redshift, distance, cosmology)
@@ -130,7 +130,7 @@ def _flux(
 
 
 def _left_out(model: Any, path: tuple[Any, ...] | None) -> list[str]:
-    from skyfold.contributions import terms
+    from skyfold.results.contributions import terms
 
     factors = (f for t in terms(model) if path is None or t.path == path for f in t.factors)
     return list(dict.fromkeys(repr(f) for f in factors if not getattr(f, "intrinsic", False)))

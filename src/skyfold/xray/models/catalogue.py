@@ -96,7 +96,9 @@ def component_parameters(cls: type[SpectralModel]) -> tuple[ParameterDescription
     for field in fields(cls):
         label: Label | None = field.metadata.get("parameter")
         if label is not None:
-            described.append(ParameterDescription(label.name or field.name, label.unit, label.description, field.default))
+            described.append(
+                ParameterDescription(label.name or field.name, label.unit, label.description, field.default)
+            )
     return tuple(described)
 
 

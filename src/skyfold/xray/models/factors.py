@@ -13,6 +13,8 @@ from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.integration import LN2, integrate, mean_exponential
 from skyfold.xray.models.spectral import Multiplicative
 
+_FACTOR = LogUniform(0.1, 10.0)
+
 
 class Constant(Multiplicative):
     """Factor that does not depend on energy.
@@ -32,9 +34,9 @@ class Constant(Multiplicative):
     name: ClassVar[str] = "constant"
 
     # the attribute is not called `factor`, which is the method that every multiplicative model has
-    value: Value = parameter(LogUniform(0.1, 10.0), description="factor", name="factor")
+    value: Value = parameter(_FACTOR, description="factor", name="factor")
 
-    def __init__(self, factor: Value = LogUniform(0.1, 10.0)) -> None:
+    def __init__(self, factor: Value = _FACTOR) -> None:
         self.value = factor
 
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -106,6 +108,8 @@ class HighECut(Multiplicative):
     """
 
     name: ClassVar[str] = "highecut"
+    #: part of the source: an "unabsorbed" flux keeps it
+    intrinsic: ClassVar[bool] = True
 
     cutoffE: Value = parameter(LogUniform(1.0, 100.0), unit="keV", description="cutoff energy")
     foldE: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy")

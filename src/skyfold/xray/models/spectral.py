@@ -12,7 +12,6 @@ from skyfold.compilation import jit
 from skyfold.component import Component, Product, Sum
 from skyfold.errors import SkyfoldError
 
-
 #: Widest bin, as a difference of natural logarithms of energy, that components take as it is.
 _WIDEST = 0.05
 
@@ -23,6 +22,9 @@ class SpectralModel(Component):
     `evaluate(edges)` takes the n + 1 edges of contiguous bins in keV, increasing and positive, and returns n
     numbers: photons/cm^2/s integrated over each bin (additive), or a dimensionless factor (multiplicative).
     """
+
+    #: Module that gives results their `flux` and `luminosity`.
+    flux_module: ClassVar[str] = "skyfold.xray.flux"
 
     @classmethod
     def _sum(cls, parts: tuple[Component, ...]) -> Component:

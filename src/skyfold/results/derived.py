@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.notation import interval, with_errors
-from skyfold.summary import QUANTILES, quantiles
+from skyfold.results.notation import interval, with_errors
+from skyfold.results.summary import QUANTILES, quantiles
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -78,7 +78,7 @@ class Derived:
 
 
 class DerivedQuantities:
-    """What a result derives from its model; the part of `skyfold.result.Result` that needs the posterior for it."""
+    """What a result derives from its model: the part of `Result` that needs the posterior for it."""
 
     if TYPE_CHECKING:
 
@@ -98,8 +98,8 @@ class DerivedQuantities:
         name, unit : shown; the unit in words that astropy reads.
         observation : the observation whose model is meant, by default the first.
         """
-        from skyfold.contributions import find
-        from skyfold.evaluation import apply
+        from skyfold.results.contributions import find
+        from skyfold.results.evaluation import apply
 
         place, _ = find(self.posterior, None, observation)
         return Derived(name, unit, apply(self.posterior, self.equal_weight_latent(), function, place))
@@ -172,7 +172,7 @@ class DerivedQuantities:
         )
 
     def _fluxes(self, observation: str | None) -> Any:
-        from skyfold.contributions import find
+        from skyfold.results.contributions import find
 
         model, _ = self.posterior.pairs[find(self.posterior, None, observation)[0]]
         module = getattr(type(model), "flux_module", None)

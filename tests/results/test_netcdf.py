@@ -108,7 +108,7 @@ def test_files_that_are_no_results(tmp_path: Path, counts) -> None:
 def test_writing_is_all_or_nothing(counts, tmp_path: Path, monkeypatch) -> None:
     path = counts.save(tmp_path / "fit.nc")
     before = path.read_bytes()
-    monkeypatch.setattr("skyfold.netcdf._write_draws", lambda *_: 1 / 0)
+    monkeypatch.setattr("skyfold.results.netcdf._write_draws", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         counts.save(path)
     assert path.read_bytes() == before

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from skyfold.description import Description
 from skyfold.errors import FileFormatError
 from skyfold.inference.draws import Draws
 from skyfold.plots.tables import PlotTable
+from skyfold.results.description import Description
 
 #: Version of the layout of groups ``draws`` and ``skyfold``.
 LAYOUT = 1

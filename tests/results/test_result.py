@@ -13,7 +13,7 @@ from toy_results import TRUTH, chains, source, toy_spectrum, weighted
 from toys import Greybody, direct, image, photometry, sky
 
 import skyfold as sf
-from skyfold.predictive import in_chunks
+from skyfold.results.predictive import in_chunks
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_derived_quantity(bands) -> None:
 def test_flux_needs_a_spectral_model(bands) -> None:
     with pytest.raises(sf.SkyfoldError, match="no spectral model"):
         bands.flux(2, 10)
-    with pytest.raises(sf.SkyfoldError, match="'elsewhere' is not a observation|'elsewhere' is not an? observation"):
+    with pytest.raises(sf.SkyfoldError, match="'elsewhere' is no observation"):
         bands.flux(2, 10, observation="elsewhere")
 
 

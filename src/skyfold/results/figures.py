@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Figures:
-    """What a result draws; the part of `skyfold.result.Result` that goes to `skyfold.plots`."""
+    """What a result draws; the part of `skyfold.results.result.Result` that goes to `skyfold.plots`."""
 
     def plot_data(self: Any, figure: str, **options: Any) -> Any:
         """Return the numbers behind a figure as an astropy Table; ``table.write("spectrum.ecsv")`` keeps them.

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from skyfold.derived import DerivedQuantities
-from skyfold.description import Description
 from skyfold.errors import SkyfoldError
-from skyfold.figures import Figures
-from skyfold.summary import Marginal, kish, marginals, standard_errors
+from skyfold.results.derived import DerivedQuantities
+from skyfold.results.description import Description
+from skyfold.results.figures import Figures
+from skyfold.results.summary import Marginal, kish, marginals, standard_errors
 
 if TYPE_CHECKING:
     from skyfold.inference.draws import Draws
     from skyfold.plots.tables import PlotTable
     from skyfold.posterior import Posterior
-    from skyfold.predictive import Goodness
+    from skyfold.results.predictive import Goodness
 
 #: Most equally weighted draws that are made of weighted ones; derived quantities and figures use no more.
 MOST_DRAWS = 4000
@@ -152,7 +152,7 @@ class Result(DerivedQuantities, Figures):
         return self._facts["best"]
 
     def _values(self, latent: np.ndarray) -> dict[str, np.ndarray]:
-        from skyfold.predictive import in_chunks
+        from skyfold.results.predictive import in_chunks
 
         flat = in_chunks(self.posterior.values, latent.reshape(-1, latent.shape[-1]))
         # in the posterior's order: a dict that went through JAX comes back sorted by name
@@ -178,7 +178,7 @@ class Result(DerivedQuantities, Figures):
         if "statistics" not in self._facts:
             if self._posterior is None:
                 return {}
-            from skyfold.predictive import predict, statistics
+            from skyfold.results.predictive import predict, statistics
 
             expected = predict(self._posterior, self.best_latent[None])
             self._facts["statistics"] = {
@@ -195,7 +195,7 @@ class Result(DerivedQuantities, Figures):
     @property
     def goodness(self) -> Goodness:
         """Posterior predictive check with 1000 replicates; of a point estimate, that of the point."""
-        from skyfold.predictive import REPLICATES, Goodness, check
+        from skyfold.results.predictive import REPLICATES, Goodness, check
 
         if "goodness" not in self._facts:
             latent = self.equal_weight_latent(1 if self.draws.is_point else REPLICATES)
@@ -272,7 +272,7 @@ class Result(DerivedQuantities, Figures):
         return _json_safe(content)
 
     def __str__(self) -> str:
-        from skyfold.printed import text
+        from skyfold.results.printed import text
 
         return text(self)
 
@@ -288,7 +288,7 @@ class Result(DerivedQuantities, Figures):
 
         The tables of the figures drawn so far go with it, so that they can be drawn again without the model.
         """
-        from skyfold.netcdf import Saved, write
+        from skyfold.results.netcdf import Saved, write
 
         summary = self.to_dict()  # also computes the facts that are saved
         return write(
@@ -323,7 +323,7 @@ class Result(DerivedQuantities, Figures):
         SkyfoldError
             If the posterior is another one.
         """
-        from skyfold.netcdf import read
+        from skyfold.results.netcdf import read
 
         saved = read(path)
         result = cls.__new__(cls)
@@ -346,7 +346,7 @@ class Result(DerivedQuantities, Figures):
 
     def to_inference_data(self) -> Any:
         """Return the equally weighted draws as ArviZ InferenceData (imports ArviZ)."""
-        from skyfold.summary import load_arviz
+        from skyfold.results.summary import load_arviz
 
         index = self.equal_weight_indices()
         shape = next(iter(self.equal_weight.values())).shape[:2]

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from skyfold.parameters import substitute
-from skyfold.predictive import in_chunks
+from skyfold.results.predictive import in_chunks
 
 if TYPE_CHECKING:
     from skyfold.kernel import Kernel

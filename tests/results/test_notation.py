@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyfold.notation import axis_label, interval, name_latex, scale_of, unit_latex, with_errors
+from skyfold.results.notation import axis_label, interval, name_latex, scale_of, unit_latex, with_errors
 
 
 @pytest.mark.parametrize(

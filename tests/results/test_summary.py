@@ -12,7 +12,7 @@ from toy_results import chains, weighted
 from toys import direct
 
 import skyfold as sf
-from skyfold.summary import LIMIT_RATIO, bound_ratios, kish, quantiles, returns_prior, standard_errors
+from skyfold.results.summary import LIMIT_RATIO, bound_ratios, kish, quantiles, returns_prior, standard_errors
 
 
 def test_quantiles_of_equal_weights_are_those_of_numpy() -> None:
@@ -117,13 +117,16 @@ def test_standard_errors_push_the_metric_forward() -> None:
 def test_weighted_results_import_no_arviz() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "import skyfold.result\n"
+        "import skyfold.results.result\n"
         "assert not {'scipy', 'matplotlib', 'astropy', 'netCDF4'} & set(sys.modules) - before\n"
         "from toys import direct; from toy_results import weighted; import skyfold as sf\n"
         "p = direct([1.0], [0.5], sf.Normal(0, 1)); r = sf.Result(p, weighted(p, n=500))\n"
         "print(r); r.to_dict(); r.plot_corner()\n"
         "assert not {'arviz', 'pandas', 'xarray'} & set(sys.modules), set(sys.modules)\n"
-    ).replace("import skyfold.result\n", "import skyfold.component; before = set(sys.modules)\nimport skyfold.result\n")
+    ).replace(
+        "import skyfold.results.result\n",
+        "import skyfold.component; before = set(sys.modules)\nimport skyfold.results.result\n",
+    )
     root = __file__.rsplit("/tests/", 1)[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from skyfold.component import text_table
-from skyfold.notation import interval, with_errors
-from skyfold.summary import Marginal
+from skyfold.results.notation import interval, with_errors
+from skyfold.results.summary import Marginal
 
 if TYPE_CHECKING:
-    from skyfold.result import Result
+    from skyfold.results.result import Result
 
 
 def text(result: Result) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.description import Description, ParameterDescription
+from skyfold.results.description import Description, ParameterDescription
 
 if TYPE_CHECKING:
     from skyfold.inference.draws import Draws
@@ -19,8 +19,9 @@ QUANTILES = {"q05": 0.05, "q16": 0.15865525393145707, "median": 0.5, "q84": 0.84
 #: standard deviation) returns its prior; with few effective draws the limits widen to what chance allows.
 PRIOR_DISTANCE = 0.05
 
-#: Density at a bound, relative to its peak, from which a posterior is a limit rather than a measurement. Estimated as
-#: in `bound_ratios`, this is the ratio of a normal whose peak lies 1.645 sd from the bound: its 90% interval ends there.
+#: Density at a bound, relative to its peak, from which a posterior is a limit rather than a measurement. Estimated
+#: as in `bound_ratios`, this is the ratio of a normal whose peak lies 1.645 sd from the bound: its 90% interval ends
+#: there.
 LIMIT_RATIO = 0.34
 
 #: Fraction of the draws from which a density is estimated: small against the posterior, large against the noise.

@@ -12,7 +12,7 @@ import jax
 
 from skyfold.component import Component, Product, Sum, unknown_name
 from skyfold.errors import SkyfoldError
-from skyfold.evaluation import resolve
+from skyfold.results.evaluation import resolve
 
 if TYPE_CHECKING:
     from skyfold.kernel import Kernel

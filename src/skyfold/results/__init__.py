@@ -1,0 +1,1 @@
+"""Results: what a fit found, as tables, figures, derived quantities and files."""
