@@ -32,10 +32,8 @@ from skyfold.parameters import (
 class Component(eqx.Module):
     """Base of every component.
 
-    Class attributes
-    ----------------
-    name : the field's name for it, as in ``powerlaw``; its parameters are then ``powerlaw.PhoIndex`` and so on.
-    kind : ``"additive"`` (light) or ``"multiplicative"`` (a factor on light).
+    The class attribute ``name`` is the field's name for it, as in ``powerlaw``; its parameters are then
+    ``powerlaw.PhoIndex`` and so on. ``kind`` is ``"additive"`` (light) or ``"multiplicative"`` (a factor on light).
     """
 
     name: ClassVar[str] = ""
