@@ -103,7 +103,7 @@ def test_auto_keeps_both_modes() -> None:
 def test_auto_falls_back_to_nuts_and_says_so() -> None:
     posterior = direct(list(np.zeros(3)), [1.0] * 3, sf.Normal(np.zeros(3), 1.0))
     draws = run(sf.Auto(max_dimension=2), posterior)
-    assert draws.method == "auto (nuts)"
+    assert (draws.method, draws.sampler) == ("auto", "nuts")
     assert "too many" in draws.messages[0]
     assert draws.converged
 

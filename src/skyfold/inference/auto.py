@@ -66,7 +66,8 @@ class Auto:
             draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, modes=modes)
             return replace(
                 draws,
-                method="auto (nuts)",
+                method=self.name,
+                sampler="nuts",
                 messages=(f"auto used NUTS: {reason}", *draws.messages),
                 evaluations=spent + draws.evaluations,
                 best=best.z[0],
@@ -76,7 +77,8 @@ class Auto:
         better = int(np.argmax(sample.likelihood))
         missed = sample.likelihood[better] > best.log_likelihood[0] + 1e-6
         return Draws(
-            method="auto (importance sampling)",
+            method=self.name,
+            sampler="importance sampling",
             latent=sample.z[None],
             log_likelihood=sample.likelihood[None],
             log_weights=sample.log_weights[None],

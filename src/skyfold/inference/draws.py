@@ -15,6 +15,7 @@ class Draws:
     Attributes
     ----------
     method : name of the method that made them.
+    sampler : what drew them, where the method decides among several.
     latent : (chains, draws, ndim) latent vectors.
     log_likelihood : (chains, draws) log-likelihood of each.
     converged : whether the method's own criteria are met; `messages` says why not.
@@ -33,6 +34,7 @@ class Draws:
     latent: np.ndarray
     log_likelihood: np.ndarray
     converged: bool
+    sampler: str = ""
     messages: tuple[str, ...] = ()
     seed: int = 0
     evaluations: int = 0

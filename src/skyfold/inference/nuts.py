@@ -66,6 +66,9 @@ class NUTS:
             raise SkyfoldError(f"NUTS needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw.")
 
     def __call__(self, posterior: Posterior, seed: int, progress: Any, modes: Modes | None = None) -> Draws:
+        import arviz  # noqa: F401  # both are slow to import, which is not sampling
+        import blackjax  # noqa: F401
+
         clock = Clock()
         spent = 0
         if modes is None:

@@ -25,9 +25,9 @@ DEFAULTS: dict[str, Any] = {"observation": None, "absorbed": True, "low": None, 
 _BINS, _DRAWS = 600, 511
 
 _KINDS = {
-    "E2F": (2, r"$E^2 F_E$ [keV cm$^{-2}$ s$^{-1}$]"),
-    "EF": (1, r"$E F_E$ [keV cm$^{-2}$ s$^{-1}$ keV$^{-1}$]"),
-    "photons": (0, r"$F_E$ [photons cm$^{-2}$ s$^{-1}$ keV$^{-1}$]"),
+    "E2F": (2, r"$E^2 N_E$ [keV cm$^{-2}$ s$^{-1}$]"),
+    "EF": (1, r"$E N_E$ [keV cm$^{-2}$ s$^{-1}$ keV$^{-1}$]"),
+    "photons": (0, r"$N_E$ [photons cm$^{-2}$ s$^{-1}$ keV$^{-1}$]"),
 }
 
 
@@ -91,7 +91,7 @@ def model(
     Parameters
     ----------
     result : what to draw.
-    kind : ``"E2F"`` (:math:`E^2 F_E`), ``"EF"`` or ``"photons"`` (:math:`F_E`).
+    kind : ``"E2F"`` (:math:`E^2 N_E`), ``"EF"`` or ``"photons"`` (:math:`N_E`, the photon flux density).
     observation : whose model, by default the first one's that has energies.
     absorbed : with the multiplicative components (True).
     low, high : ends in keV, by default those of the data.

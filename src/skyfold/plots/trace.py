@@ -75,6 +75,8 @@ def trace(result: Result) -> Any:
             ax.tick_params(labelbottom=False)
         axes[-1, 1].set_xlabel("number of draws" if data.meta["weighted"] else "draw")
         axes[-1, 0].set_xlabel("value")
+        if data.meta["weighted"]:
+            axes[0, 1].set_title("median and 16-84% of the first draws", fontsize=9)
         if len(shown) < len(names):
             note = f"the first {len(shown)} of {len(names)} parameters"
             figure.text(0.99, 0.99, note, ha="right", va="top", fontsize=9)

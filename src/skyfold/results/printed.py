@@ -38,7 +38,8 @@ def _header(result: Result) -> list[str]:
     gradients = f" ({draws.gradients} with gradient)" if draws.gradients else ""
     amount = "" if draws.is_point else f", {draws.latent.shape[0]} x {draws.latent.shape[1]} draws"
     yes = "converged" if result.converged else "NOT converged"
-    lines = [f"method {draws.method}: {yes}{amount}, {spent}{gradients}, seed {draws.seed}"]
+    sampler = f" ({draws.sampler})" if draws.sampler else ""
+    lines = [f"method {draws.method}{sampler}: {yes}{amount}, {spent}{gradients}, seed {draws.seed}"]
     lines += [f"{o.model}  ~  {o.name} ({o.n_data} data)" for o in description.observations]
     s = result.statistic
     where = "at this point" if draws.is_point else "at the maximum of the likelihood"

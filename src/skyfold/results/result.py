@@ -256,6 +256,7 @@ class Result(DerivedQuantities, Figures):
             "fixed": self.description.fixed,
             "tied": self.description.tied,
             "method": draws.method,
+            "sampler": draws.sampler or draws.method,
             "converged": self.converged,
             "messages": list(draws.messages),
             "warnings": self.warnings,
