@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from skyfold.errors import SkyfoldError
     from skyfold.inference.auto import Auto
     from skyfold.inference.draws import Draws
+    from skyfold.inference.hmc import HMC
     from skyfold.inference.maximum import MAP, MLE
     from skyfold.inference.nuts import NUTS
     from skyfold.observation import Observation
@@ -49,6 +50,7 @@ _HOMES = {
     "Dirichlet": "skyfold.priors",
     "Draws": "skyfold.inference.draws",
     "Gamma": "skyfold.priors",
+    "HMC": "skyfold.inference.hmc",
     "HalfNormal": "skyfold.priors",
     "LogNormal": "skyfold.priors",
     "LogUniform": "skyfold.priors",

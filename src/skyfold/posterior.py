@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -170,7 +171,14 @@ class Posterior:
 
     # -- inference -----------------------------------------------------------------------------------------------
 
-    def fit(self, method: Any = "auto", *, seed: int = 0, progress: bool | None = None) -> Result:
+    def fit(
+        self,
+        method: Any = "auto",
+        *,
+        seed: int = 0,
+        progress: bool | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> Result:
         """Explore the posterior.
 
         Parameters
@@ -181,6 +189,9 @@ class Posterior:
             The same seed gives the same draws.
         progress : bool, optional
             Show a progress bar; by default when standard error is a terminal.
+        checkpoint : str or Path, optional
+            File that long runs save their state to; started again with it, a killed run goes on and gives the draws
+            of an uninterrupted one.
 
         Returns
         -------
@@ -193,7 +204,7 @@ class Posterior:
         """
         from skyfold.inference import run
 
-        return run(self, method, seed=seed, progress=progress)
+        return run(self, method, seed=seed, progress=progress, checkpoint=checkpoint)
 
     def __repr__(self) -> str:
         pairs = "\n".join(f"  {name}: {m!r}  ~  {o!r}" for name, (m, o) in self.pairs.items())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
@@ -48,7 +49,7 @@ class Auto:
     max_evaluations: int = 60_000
     max_dimension: int = 40
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
         progress.stage("searching for modes")
         points, density, _ = screen(posterior, self.screen, seed)
@@ -63,7 +64,7 @@ class Auto:
         if sample is None or reason:
             from skyfold.inference.nuts import NUTS
 
-            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, modes=modes)
+            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, modes)
             return replace(
                 draws,
                 method=self.name,

@@ -18,6 +18,7 @@ import numpy as np
 
 from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
 from skyfold.inference.quasirandom import normal_points
@@ -77,7 +78,7 @@ class MLE:
     starts: int = 32
     max_steps: int = 200
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=False)
 
 
@@ -90,7 +91,7 @@ class MAP:
     starts: int = 32
     max_steps: int = 200
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any) -> Draws:
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=True)
 
 

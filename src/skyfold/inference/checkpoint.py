@@ -1,0 +1,96 @@
+"""Checkpoint: the state of a long run on disk, so that a killed run goes on where it was.
+
+Nothing in the file is executed: it holds plain arrays and the fingerprint of what is being run. A method saves after
+every piece of work and, when started again with the same file, continues with the same random numbers that an
+uninterrupted run would use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skyfold.errors import SkyfoldError
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+
+class Checkpoint:
+    """A file that a method saves its state to.
+
+    Parameters
+    ----------
+    path : str, Path or None
+        Where; None keeps nothing.
+    fingerprint : str
+        What is being run (see `fingerprint`); a file of another run is refused.
+    """
+
+    def __init__(self, path: str | Path | None = None, fingerprint: str = "") -> None:
+        self.path = None if path is None else Path(path)
+        self.fingerprint = fingerprint
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """State that was saved last, None where there is none.
+
+        Raises
+        ------
+        SkyfoldError
+            If the file is none of ours, or of another posterior, method or seed.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                state = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise SkyfoldError(
+                f"{self.path} is not a checkpoint of skyfold ({error}); delete it to start afresh."
+            ) from error
+        if str(state.pop("fingerprint", "")) != self.fingerprint:
+            raise SkyfoldError(
+                f"{self.path} is the checkpoint of another fit: other data, model, priors, method, settings or seed. "
+                "Name another file, or delete it to start afresh."
+            )
+        return state
+
+    def save(self, **state: Any) -> None:
+        """Replace what was saved, all or nothing."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, fingerprint=np.array(self.fingerprint), **{k: np.asarray(v) for k, v in state.items()})
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Delete the file: the run is over."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+#: Keeps nothing.
+NO_CHECKPOINT = Checkpoint()
+
+
+def fingerprint(posterior: Posterior, method: Any, seed: int) -> str:
+    """Digest of everything that the draws depend on."""
+    import jax
+
+    digest = hashlib.sha256()
+    digest.update(repr((posterior.names, method, seed, jax.__version__)).encode())
+    for leaf in jax.tree.leaves(posterior.kernel):
+        array = np.asarray(leaf)
+        digest.update(repr((array.shape, str(array.dtype))).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
