@@ -68,7 +68,8 @@ class Checkpoint:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with open(temporary, "wb") as file:
-                np.savez(file, fingerprint=np.array(self.fingerprint), **{k: np.asarray(v) for k, v in state.items()})
+                arrays: dict[str, Any] = {k: np.asarray(v) for k, v in state.items()}
+                np.savez(file, fingerprint=np.array(self.fingerprint), **arrays)
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
