@@ -35,10 +35,10 @@ class HMC:
 
     name: ClassVar[str] = "hmc"
     chains: int = 4
-    warmup: int = 400
+    warmup: int = 300
     draws: int = 1000
     max_draws: int = 4000
-    target_accept: float = 0.8
+    target_accept: float = 0.7
     steps: int = 10
     screen: int = 2048
     starts: int = 16

@@ -40,10 +40,10 @@ class NUTS:
 
     name: ClassVar[str] = "nuts"
     chains: int = 4
-    warmup: int = 400
+    warmup: int = 300
     draws: int = 1000
     max_draws: int = 4000
-    target_accept: float = 0.8
+    target_accept: float = 0.7
     max_doublings: int = 8
     screen: int = 2048
     starts: int = 16
