@@ -24,7 +24,7 @@ MOST = 12
 
 _LEVELS = (0.95, 0.68)
 #: Width in bins of the Gaussian that smooths pairs.
-_SMOOTHING = 1.5
+_SMOOTHING = 2.0
 
 
 def table(result: Result) -> PlotTable:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
 
+_BACKGROUND = "background (not fitted)"
 _RESIDUALS = {
     "deviance": "deviance\nresidual [$\\sigma$]",
     "pearson": "(data $-$ model)\n/ error",
@@ -115,7 +116,7 @@ def spectrum(
             if background and "background" in part and np.any(part["background"] > 0):
                 x, y = steps(part["x_low"], part["x_high"], part["background"])
                 shade = "0.45" if len(names) == 1 else colour
-                top.plot(x, y, color=shade, ls=":", lw=1.0, label="background (not fitted)")
+                top.plot(x, y, color=shade, ls=":", lw=1.0, label=_BACKGROUND)
             if components and len(names) == 1:
                 _draw_components(top, part)
             _draw_residuals(middle, bottom, part, colour)
@@ -192,6 +193,10 @@ def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable, bands: str
     bottom.set_xlabel(data.meta["labels"]["x"])
     for ax in (top, middle):
         ax.tick_params(labelbottom=False, which="both")
+    floor = top.get_ylim()[0]
+    seen = [line for line in top.get_lines() if line.get_label() != _BACKGROUND or np.any(line.get_ydata() > floor)]
+    for line in set(top.get_lines()) - set(seen):
+        line.set_label("_below the axis")
     handles, names = top.get_legend_handles_labels()
     if len(data.meta["observations"]) > 1:
         more = _proxies(bands)
