@@ -128,3 +128,41 @@ def test_ties_are_written_with_names() -> None:
     n = Parameter(Uniform(0, 1))
     table = (Greybody(amplitude=n) + Greybody(amplitude=0.5 * n + 1)).table()
     assert "((0.5 * greybody.amplitude) + 1)" in table
+
+
+def test_hyperparameters_can_be_fixed_and_given_other_priors() -> None:
+    model = Greybody(temperature=sf.Normal(Parameter(sf.Normal(0, 1)), 0.1))
+    fixed = model.with_values({"greybody.temperature.loc": 1.5})
+    assert fixed.free_parameters == ("greybody.amplitude", "greybody.temperature")
+    assert fixed.temperature.prior.loc == 1.5
+    assert fixed.temperature.token == model.temperature.token
+    freed = model.with_priors({"greybody.temperature.loc": Uniform(1, 2)})
+    assert freed.temperature.prior.loc.prior.high == 2.0
+
+
+def test_an_own_name_survives_another_prior() -> None:
+    model = Greybody(amplitude=Parameter(Uniform(0, 1), name="bright")).with_priors({"bright": Uniform(0, 2)})
+    assert "bright" in model.free_parameters
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.with_values(None),
+        lambda m: m.with_values([1, 2]),
+        lambda m: m.with_values({"greybody.amplitude": Uniform(0, 1)}),
+        lambda m: m.with_values({"greybody.amplitude": np.inf}),
+        lambda m: m.with_priors({"greybody.amplitude": [1, 2]}),
+        lambda m: m.with_priors({"greybody.amplitude": sf.Normal(np.zeros(2), 1)}),
+        lambda m: m.with_priors({"greybody.amplitude": None}),
+    ],
+)
+def test_bad_changes_are_refused(change) -> None:
+    with pytest.raises(sf.SkyfoldError):
+        change(Greybody())
+
+
+def test_different_ties_in_two_models_are_two_components() -> None:
+    n = Parameter(Uniform(0, 1), name="n")
+    names = parameter_names([Greybody(amplitude=2 * n, temperature=5.0), Greybody(amplitude=1 - n, temperature=5.0)])
+    assert "greybody_2.amplitude" in names

@@ -24,4 +24,5 @@ class Annotation:
         return 0
 
     def __repr__(self) -> str:
-        return f"Annotation({self.value!r})"
+        # not the content: the text of a tree's structure must be the same for every data set
+        return "Annotation"

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.parameters import (
@@ -24,6 +25,7 @@ from skyfold.parameters import (
     as_parameter,
     is_symbol,
     parameters_in,
+    shape_of,
     substitute,
     written,
 )
@@ -73,7 +75,17 @@ class Component(eqx.Module):
         SkyfoldError
             If a name is not a parameter of this model.
         """
-        return self._with({name: as_parameter(float(value)) for name, value in values.items()})
+        checked: dict[str, Any] = {}
+        for name, value in _items(values, "with_values").items():
+            try:
+                checked[name] = float(value)
+            except (TypeError, ValueError) as error:
+                raise SkyfoldError(
+                    f"with_values: '{name}' needs a number, not {value!r}; priors go to with_priors."
+                ) from error
+            if not np.isfinite(checked[name]):
+                raise SkyfoldError(f"with_values: '{name}' must be finite, not {value!r}.")
+        return self._with(checked)
 
     def with_priors(self, priors: Mapping[str, Any]) -> Self:
         """Copy with the named parameters under other priors; a fixed one becomes free, a number fixes.
@@ -83,7 +95,7 @@ class Component(eqx.Module):
         SkyfoldError
             If a name is not a parameter of this model.
         """
-        return self._with(dict(priors))
+        return self._with(_items(priors, "with_priors"))
 
     def _with(self, changes: dict[str, Any]) -> Self:
         names = parameter_names([self])
@@ -93,14 +105,20 @@ class Component(eqx.Module):
             entry = names.get(name)
             if entry is None:
                 raise unknown_name(name, names, "parameter")
-            new = as_parameter(value, entry.label.unit, entry.label.description)
+            new = _renewed(name, value, entry)
             if isinstance(entry.value, Parameter):
                 tokens[entry.value.token] = new
             else:
                 model = eqx.tree_at(partial(_follow, path=entry.path), model, new, is_leaf=is_symbol)
 
         def renew(node: Any) -> Any:
-            return tokens.get(node.token, node) if isinstance(node, Parameter) else node
+            if not isinstance(node, Parameter):
+                return node
+            if node.token in tokens:
+                return tokens[node.token]
+            # the arguments of a prior may be parameters themselves
+            inner = any(p.token in tokens for p in parameters_in(node.prior))
+            return eqx.tree_at(lambda p: p.prior, node, substitute(node.prior, renew)) if inner else node
 
         return substitute(model, renew)
 
@@ -201,6 +219,30 @@ class Product(_Composite):
     def latex(self) -> str:
         shown = (rf"\left({p.latex()}\right)" if isinstance(p, Sum) else p.latex() for p in self.parts)
         return r" \times ".join(shown)
+
+
+def _items(given: Any, method: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise SkyfoldError(
+            f"{method} takes a dictionary of names, such as {{'powerlaw.PhoIndex': ...}}, not {given!r}."
+        )
+    return dict(given)
+
+
+def _renewed(name: str, value: Any, entry: Named) -> Any:
+    """What stands in a parameter's place from now on: of its unit, and under its own name where it had one."""
+    try:
+        new = as_parameter(value, entry.label.unit, entry.label.description)
+    except SkyfoldError as error:
+        raise SkyfoldError(f"'{name}': {error}") from error
+    if shape_of(new) != shape_of(entry.value):
+        raise SkyfoldError(
+            f"'{name}' has the shape {shape_of(entry.value)}, but what is given for it has {shape_of(new)}; give a "
+            "prior or number of the same shape."
+        )
+    if isinstance(new, Parameter) and new is not value and entry.label.name:
+        return Parameter(new.prior, entry.label.name, entry.label.unit, entry.label.description)
+    return new
 
 
 def _parts(component: Component, of: type[_Composite]) -> tuple[Component, ...]:
@@ -307,8 +349,8 @@ def _add_name(names: dict[str, Named], name: str, entry: Named) -> None:
 def _identity(component: Component) -> Any:
     values = []
     for _, _, value in parameter_fields(component):
-        free = tuple(p.token for p in parameters_in(value))
-        values.append(free or (repr(value),))
+        names = {p.token: f"#{p.token}" for p in parameters_in(value)}
+        values.append(written(value, names) if is_symbol(value) else repr(np.asarray(value).tolist()))
     return type(component), tuple(values)
 
 

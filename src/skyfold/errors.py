@@ -15,6 +15,10 @@ class SkyfoldWarning(UserWarning):
     """Base of skyfold's warnings."""
 
 
+class NonFiniteModelWarning(SkyfoldWarning):
+    """The model gives values that are no numbers in a part of the prior; that part counts as impossible."""
+
+
 class BackgroundNotFittedWarning(SkyfoldWarning):
     """A background spectrum was found; it is shown but takes no part in the fit."""
 

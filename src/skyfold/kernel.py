@@ -37,19 +37,19 @@ class Kernel(eqx.Module):
         """Values of the parameters, in the order of `priors`."""
         values: dict[int, jax.Array] = {}
         for index in self.order:
-            values[index] = _resolved(self.priors[index], values).transport(self._piece(z, index))
+            values[index] = resolved(self.priors[index], values).transport(self._piece(z, index))
         return tuple(values[i] for i in range(len(self.priors)))
 
     def expected(self, z: jax.Array) -> tuple[jax.Array, ...]:
         """Expected data of every observation."""
         values = dict(enumerate(self.values(z)))
-        pairs = _resolved(self.pairs, values)
+        pairs = resolved(self.pairs, values)
         return tuple(observation.predict(model) for model, observation in pairs)
 
     def observations(self, z: jax.Array) -> tuple[Observation, ...]:
         """Observations with their own parameters resolved."""
         own = tuple(o for _, o in self.pairs)
-        return _resolved(own, dict(enumerate(self.values(z)))) if any(True for _ in _symbols(own)) else own
+        return resolved(own, dict(enumerate(self.values(z)))) if any(True for _ in _symbols(own)) else own
 
     def log_prior(self, z: jax.Array) -> jax.Array:
         """Log prior density in latent space, normalised."""
@@ -60,12 +60,16 @@ class Kernel(eqx.Module):
         if all(p.exact for p in self.priors):
             return 0.0
         values = dict(enumerate(self.values(z)))
-        return sum(_resolved(p, values).correction(self._piece(z, i)) for i, p in enumerate(self.priors))
+        return sum(resolved(p, values).correction(self._piece(z, i)) for i, p in enumerate(self.priors))
 
     def log_likelihood(self, z: jax.Array) -> jax.Array:
         """Log-likelihood of all data."""
         pairs = zip(self.observations(z), self.expected(z), strict=True)
         return sum((o.log_likelihood(m) for o, m in pairs), start=jnp.zeros(()))
+
+    def pointwise(self, z: jax.Array) -> tuple[jax.Array, ...]:
+        """Log-likelihood of each datum of every observation."""
+        return tuple(o.pointwise(m) for o, m in zip(self.observations(z), self.expected(z), strict=True))
 
     def log_density(self, z: jax.Array) -> jax.Array:
         """Log posterior density in latent space, up to the evidence."""
@@ -91,6 +95,10 @@ class Kernel(eqx.Module):
             gradient = gradient + j @ slope
             metric = metric + (j * observation.fisher(m)) @ j.T
         return value, gradient, metric
+
+    def metric(self, z: jax.Array) -> jax.Array:
+        """Fisher metric of the data plus that of the prior, (ndim, ndim)."""
+        return self.linearised(z)[2] + jnp.eye(z.size)
 
     def _piece(self, z: jax.Array, index: int) -> jax.Array:
         start = sum(int(np.prod(s)) for s in self.shapes[:index])
@@ -124,14 +132,16 @@ def build_kernel(parameters: list[Parameter], pairs: list[tuple[Any, Observation
     for i in range(len(parameters)):
         place(i)
     kernel = Kernel(priors, stripped, tuple(p.prior.latent_shape for p in parameters), tuple(order))
-    return jax.tree.map(_as_array, kernel)
+    return jax.tree.map(as_array, kernel)
 
 
-def _as_array(leaf: Any) -> Any:
+def as_array(leaf: Any) -> Any:
+    """Turn a number or an array of NumPy into one of JAX."""
     return jnp.asarray(leaf) if isinstance(leaf, float | int | np.ndarray | np.generic) else leaf
 
 
-def _resolved(tree: Any, values: dict[int, jax.Array]) -> Any:
+def resolved(tree: Any, values: dict[int, jax.Array]) -> Any:
+    """Copy of a pytree with references to parameters replaced by their values."""
     return substitute(tree, lambda node: values[node.index])
 
 

@@ -50,6 +50,12 @@ class Observation(eqx.Module):
         """Number of data."""
         return int(np.size(self.likelihood.data))
 
+    @property
+    def independent(self) -> bool:
+        """Whether the data are conditionally independent, so that each has a log-likelihood of its own."""
+        total = type(self).log_likelihood is not Observation.log_likelihood
+        return self.likelihood.independent and not (total and type(self).pointwise is Observation.pointwise)
+
     def pointwise(self, expected: jax.Array) -> jax.Array:
         """Log-likelihood of each datum, shape (n_data,)."""
         return self.likelihood.pointwise(expected)

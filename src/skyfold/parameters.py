@@ -158,9 +158,12 @@ class Prior(eqx.Module):
 
     @property
     def bounded(self) -> tuple[bool, bool]:
-        """Whether values reach a lower and an upper limit at the far ends of the latent coordinates."""
-        lower, upper = (is_symbol(limit) or bool(np.all(np.isfinite(limit))) for limit in self.support())
-        return lower, upper
+        """Whether values are at a lower and an upper limit, to double precision, 8.3 latent units from the middle.
+
+        A limit that lies further out (that of a normal cut at 50 standard deviations, say) is none here: the way to it
+        is open.
+        """
+        return False, False
 
     def arguments(self) -> tuple[tuple[str, Any], ...]:
         """Names and values of the arguments."""
@@ -281,6 +284,8 @@ def as_number(value: Any, unit: str = "") -> Any:
             raise SkyfoldError(f"A value in {value.unit} cannot stand here: the parameter is in '{unit}'.") from error
     if isinstance(value, jax.Array):
         return value
+    if value is None:
+        raise SkyfoldError("None is not a parameter: give a prior such as sf.Uniform(0, 1), or a number to fix it.")
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -347,6 +352,8 @@ def written(value: Any, names: Mapping[int, str] | None = None) -> str:
     """
     names = names or {}
     if isinstance(value, Prior):
+        if not value.exact:
+            return repr(value)
         return f"{type(value).__name__}({', '.join(written(v, names) for _, v in value.arguments())})"
     if isinstance(value, Parameter):
         return names.get(value.token) or value.name or written(value.prior, names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from skyfold.component import Component, component_names, parameter_fields, para
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, build_kernel
 from skyfold.observation import Observation
-from skyfold.parameters import Label, Parameter, Prior, parameters_in, substitute, written
+from skyfold.parameters import Label, Parameter, Prior, is_symbol, parameters_in, substitute, written
 from skyfold.priors import NumPyroPrior
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Coordinates of a bounded prior beyond which its value is the bound itself to double precision.
 LATENT_EDGE = 8.3
+#: Coordinates up to which every transport has digits.
+LATENT_REACH = 37.0
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,55 @@ class Posterior:
         for name, (_, observation) in self.pairs.items():
             for field, label, value in parameter_fields(observation):
                 known = {p.token for p, _ in free.values()}
-                for p in parameters_in(value):
-                    if p.token not in known:
-                        full = p.name or (
-                            f"{name}.{label.name or field}" if p is value else f"{name}.{label.name or field}.{p.token}"
-                        )
-                        free[full] = (p, label)
+                fresh = dict((p.token, p) for p in parameters_in(value) if p.token not in known)
+                place = f"{name}.{label.name or field}"
+                for number, p in enumerate((p for p in fresh.values() if p is not value), start=1):
+                    _add_free(free, p.name or f"{place}.{number}", p, label)
+                if isinstance(value, Parameter) and value.token in fresh:
+                    _add_free(free, value.name or place, value, label)
         self._parameters = [p for p, _ in free.values()]
         self.parameters: tuple[FreeParameter, ...] = tuple(_slices(free))
         self.ndim: int = self.parameters[-1].latent.stop if self.parameters else 0
+
+    @classmethod
+    def from_numpyro(cls, model: Any, *args: Any, **kwargs: Any) -> Posterior:
+        """Posterior of a NumPyro program.
+
+        Sites that are sampled become parameters of the same names; observed sites and factors give the likelihood, one
+        observation each. Distributions that skyfold has priors for keep exact transports, also inside hierarchies and
+        plates; others make the posterior inexact (see `exact`).
+
+        Parameters
+        ----------
+        model : NumPyro program, as for ``numpyro.infer.NUTS(model)``.
+        *args, **kwargs : its arguments, data included.
+
+        Raises
+        ------
+        SkyfoldError
+            If a latent site is discrete, a plate subsamples, or the program observes nothing.
+
+        Examples
+        --------
+        >>> sf.Posterior.from_numpyro(eight_schools, sigma, y=y).fit("auto")  # doctest: +SKIP
+        """
+        from skyfold.program import ProgramPosterior
+
+        return ProgramPosterior(model, *args, **kwargs)
+
+    def numpyro_model(self) -> Callable[[], None]:
+        """Return this posterior as a NumPyro program without arguments.
+
+        Its sites are named as the parameters and have NumPyro's distributions of the same priors; the log-likelihood of
+        each observation enters as a factor of the observation's name, datum by datum.
+
+        Examples
+        --------
+        >>> MCMC(NUTS(posterior.numpyro_model()), num_warmup=500, num_samples=1000)  # doctest: +SKIP
+        """
+        from skyfold.numpyro_model import numpyro_model
+
+        return numpyro_model(self)
 
     # -- what it is ----------------------------------------------------------------------------------------------
 
@@ -113,46 +155,72 @@ class Posterior:
         return build_kernel(self._parameters, list(self.pairs.values()))
 
     def latent_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Latent coordinates (ndim,) at which bounded priors reach their lower and upper limits, infinite elsewhere."""
+        """Latent coordinates (ndim,) at which bounded priors reach their lower and upper limits.
+
+        Elsewhere the limit is where a transport still has digits (37), or infinite where values are linear in them.
+        """
         low, high = np.full(self.ndim, -np.inf), np.full(self.ndim, np.inf)
         for p in self.parameters:
-            lower, upper = p.prior.bounded
-            if lower:
-                low[p.latent] = -LATENT_EDGE
-            if upper:
-                high[p.latent] = LATENT_EDGE
+            for edge, sign, sharp, limit in zip((low, high), (-1, 1), p.prior.bounded, p.prior.support(), strict=True):
+                if sharp:
+                    edge[p.latent] = sign * LATENT_EDGE
+                elif p.prior.exact and (is_symbol(limit) or np.all(np.isfinite(limit))):
+                    edge[p.latent] = sign * LATENT_REACH
         return low, high
+
+    def sharply_bounded(self) -> np.ndarray:
+        """Coordinates (ndim,) whose prior has a limit at both ends of the latent range, as a uniform one has."""
+        sharp = np.zeros(self.ndim, dtype=bool)
+        for p in self.parameters:
+            sharp[p.latent] = all(p.prior.bounded)
+        return sharp
 
     # -- pure functions of the latent vector ---------------------------------------------------------------------
 
     def log_prior(self, z: Any) -> jax.Array:
         """Log prior density of latent vectors (..., ndim)."""
-        return _batched(Kernel.log_prior, self.kernel, z)
+        return _batched("log_prior", self.kernel, z)
 
     def log_likelihood(self, z: Any) -> jax.Array:
         """Log-likelihood of latent vectors (..., ndim)."""
-        return _batched(Kernel.log_likelihood, self.kernel, z)
+        return _batched("log_likelihood", self.kernel, z)
+
+    def pointwise(self, z: Any) -> dict[str, jax.Array]:
+        """Log-likelihood of each datum of every observation, each (..., n_data).
+
+        Raises
+        ------
+        SkyfoldError
+            If the data of an observation are not conditionally independent.
+        """
+        for name, (_, observation) in self.pairs.items():
+            if not observation.independent:
+                raise SkyfoldError(
+                    f"The data of '{name}' are not conditionally independent, so no datum has a log-likelihood of its "
+                    "own: pointwise values, LOO and WAIC do not exist. Compare models by their evidence."
+                )
+        return dict(zip(self.pairs, _batched("pointwise", self.kernel, z), strict=True))
 
     def log_density(self, z: Any) -> jax.Array:
         """Log posterior density of latent vectors (..., ndim), up to the evidence."""
-        return _batched(Kernel.log_density, self.kernel, z)
+        return _batched("log_density", self.kernel, z)
 
     def predict(self, z: Any) -> dict[str, jax.Array]:
         """Expected data of every observation, each (..., n_data)."""
-        return dict(zip(self.pairs, _batched(Kernel.expected, self.kernel, z), strict=True))
+        return dict(zip(self.pairs, _batched("expected", self.kernel, z), strict=True))
 
     def statistics(self, z: Any) -> dict[str, jax.Array]:
         """Statistic of every observation, each (...)."""
-        values = _batched(Kernel.statistics, self.kernel, z)
+        values = _batched("statistics", self.kernel, z)
         return {name: values[..., i] for i, name in enumerate(self.pairs)}
 
     def metric(self, z: Any) -> jax.Array:
         """Metric J' M J + 1 (..., ndim, ndim): Fisher information of the data plus that of the prior."""
-        return _batched(_metric, self.kernel, z)
+        return _batched("metric", self.kernel, z)
 
     def values(self, z: Any) -> dict[str, jax.Array]:
         """Values of the free parameters by name, each (..., shape)."""
-        return dict(zip(self.names, _batched(Kernel.values, self.kernel, z), strict=True))
+        return dict(zip(self.names, _batched("values", self.kernel, z), strict=True))
 
     def resolved(self, z: Any) -> dict[str, tuple[Component, Observation]]:
         """Models and observations with every parameter at its value for one latent vector (ndim,)."""
@@ -217,33 +285,29 @@ class Posterior:
         return text_table(("parameter", "unit", "prior", "description"), rows)
 
 
-def _metric(kernel: Kernel, z: jax.Array) -> jax.Array:
-    return kernel.linearised(z)[2] + jnp.eye(z.size)
-
-
-def _batched(function: Any, kernel: Kernel, z: Any) -> Any:
+def _batched(function: str, kernel: Kernel, z: Any) -> Any:
     z = jnp.asarray(z, dtype=float)
     return _one(function, kernel, z) if z.ndim == 1 else _many(function, kernel, z)
 
 
-def _one(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+def _one(function: str, kernel: Kernel, z: jax.Array) -> Any:
     return _jitted(function, kernel, z)
 
 
-def _many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
+def _many(function: str, kernel: Kernel, z: jax.Array) -> Any:
     flat = jnp.reshape(z, (-1, z.shape[-1]))
     result = _jitted_many(function, kernel, flat)
     return jax.tree.map(lambda a: jnp.reshape(a, (*z.shape[:-1], *a.shape[1:])), result)
 
 
 @partial(jit, static_argnums=0)
-def _jitted(function: Any, kernel: Kernel, z: jax.Array) -> Any:
-    return function(kernel, z)
+def _jitted(function: str, kernel: Kernel, z: jax.Array) -> Any:
+    return getattr(kernel, function)(z)
 
 
 @partial(jit, static_argnums=0)
-def _jitted_many(function: Any, kernel: Kernel, z: jax.Array) -> Any:
-    return jax.vmap(lambda one: function(kernel, one))(z)
+def _jitted_many(function: str, kernel: Kernel, z: jax.Array) -> Any:
+    return jax.vmap(getattr(kernel, function))(z)
 
 
 def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
@@ -279,6 +343,12 @@ def _check_pair(pair: Any) -> None:
             "Posterior takes (model, observation) pairs, as in sf.Posterior((source, pn)); got "
             f"{type(pair).__name__}{inside}."
         )
+
+
+def _add_free(free: dict[str, tuple[Parameter, Label]], name: str, p: Parameter, label: Label) -> None:
+    if name in free:
+        raise SkyfoldError(f"Two different parameters are called '{name}'; give one of them another name.")
+    free[name] = (p, label)
 
 
 def _slices(free: dict[str, tuple[Parameter, Label]]) -> list[FreeParameter]:

@@ -32,6 +32,24 @@ def _field(default: Any = None) -> Any:
     return eqx.field(converter=_argument) if default is None else eqx.field(converter=_argument, default=default)
 
 
+#: Probability beyond 8.3 latent units, and how near to a limit, in units of a prior's scale, counts as being there.
+_TINY, _THERE = 5.2e-17, 1e-12
+
+
+def _is_reached(distance: Any) -> bool:
+    return bool(np.all(np.asarray(distance) < _THERE))
+
+
+def _normal_cdf(x: Any) -> np.ndarray:
+    from scipy.special import ndtr as cdf
+
+    return np.asarray(cdf(x))
+
+
+def _normal_pdf(x: Any) -> np.ndarray:
+    return np.maximum(np.exp(-0.5 * np.square(x)) / np.sqrt(2.0 * np.pi), 1e-300)
+
+
 class _Checked(Prior):
     """A prior whose arguments are checked as soon as they are numbers."""
 
@@ -61,6 +79,10 @@ class Uniform(_Checked):
     def transport(self, z: jax.Array) -> jax.Array:
         return self.low + (self.high - self.low) * ndtr(z)
 
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        return True, True
+
     def support(self) -> tuple[Any, Any]:
         return self.low, self.high
 
@@ -79,6 +101,10 @@ class LogUniform(_Checked):
     def transport(self, z: jax.Array) -> jax.Array:
         log_low = jnp.log(self.low)
         return jnp.exp(log_low + (jnp.log(self.high) - log_low) * ndtr(z))
+
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        return True, True
 
     def support(self) -> tuple[Any, Any]:
         return self.low, self.high
@@ -112,10 +138,6 @@ class LogNormal(_Scaled):
     def support(self) -> tuple[Any, Any]:
         return 0.0, np.inf
 
-    @property
-    def bounded(self) -> tuple[bool, bool]:
-        return False, False
-
 
 class HalfNormal(_Scaled):
     """Absolute value of a normal of mean 0 and standard deviation `scale`."""
@@ -126,6 +148,10 @@ class HalfNormal(_Scaled):
         from skyfold.quantiles import normal_to_truncated_normal
 
         return self.scale * normal_to_truncated_normal(z, jnp.zeros(()), jnp.full((), jnp.inf))
+
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        return True, False
 
     def support(self) -> tuple[Any, Any]:
         return 0.0, np.inf
@@ -149,6 +175,14 @@ class TruncatedNormal(_Scaled):
         low, high = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
         return self.loc + self.scale * normal_to_truncated_normal(z, low, high)
 
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        if not _known(self.loc, self.scale, self.low, self.high):
+            return False, False
+        low, high = (np.subtract(limit, self.loc) / self.scale for limit in (self.low, self.high))
+        mass = _normal_cdf(high) - _normal_cdf(low)
+        return _is_reached(_TINY * mass / _normal_pdf(low)), _is_reached(_TINY * mass / _normal_pdf(high))
+
     def support(self) -> tuple[Any, Any]:
         return self.low, self.high
 
@@ -169,6 +203,14 @@ class Beta(_Checked):
 
         return normal_to_beta(z, self.a, self.b)
 
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        from scipy.special import betaincinv
+
+        if not _known(self.a, self.b):
+            return False, False
+        return _is_reached(betaincinv(self.a, self.b, _TINY)), _is_reached(betaincinv(self.b, self.a, _TINY))
+
     def support(self) -> tuple[Any, Any]:
         return 0.0, 1.0
 
@@ -187,6 +229,14 @@ class Gamma(_Checked):
         from skyfold.quantiles import normal_to_gamma
 
         return normal_to_gamma(z, self.concentration) / self.rate
+
+    @property
+    def bounded(self) -> tuple[bool, bool]:
+        from scipy.special import gammaincinv
+
+        if not _known(self.concentration):
+            return False, False
+        return _is_reached(gammaincinv(self.concentration, _TINY) / self.concentration), False
 
     def support(self) -> tuple[Any, Any]:
         return 0.0, np.inf
@@ -301,10 +351,6 @@ class NumPyroPrior(Prior):
         x = self._bijector(z)
         log_density = jnp.sum(self.numpyro.log_prob(x)) + jnp.sum(self._bijector.log_abs_det_jacobian(z, x))
         return log_density + 0.5 * jnp.sum(z**2) + 0.5 * z.size * jnp.log(2 * jnp.pi)
-
-    @property
-    def bounded(self) -> tuple[bool, bool]:
-        return False, False
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Latent coordinates of one draw of the distribution, shape `latent_shape`."""

@@ -68,3 +68,13 @@ def test_nothing_is_left_half_written(tmp_path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["run.npz"]
     checkpoint.discard()
     assert checkpoint.load() is None
+
+
+def test_priors_with_the_same_numbers_have_checkpoints_of_their_own() -> None:
+    from skyfold.inference.checkpoint import fingerprint
+
+    priors = [sf.Uniform(1, 2), sf.LogUniform(1, 2), sf.Normal(1, 2), sf.LogNormal(1, 2), sf.Beta(1, 2), sf.Gamma(1, 2)]
+    found = {fingerprint(direct([1.5], [0.1], prior), sf.NUTS(), 0) for prior in priors}
+    assert len(found) == len(priors)
+    again = [fingerprint(direct([1.5], [0.1], sf.Uniform(1, 2)), sf.NUTS(), 0) for _ in range(2)]
+    assert again[0] == again[1]

@@ -75,3 +75,67 @@ def test_a_likelihood_that_is_nowhere_finite_is_an_error() -> None:
     posterior = sf.Posterior((Broken(x=sf.Normal(0.0, 1.0)), Direct(Poisson([4.0]), Annotation("d"))))
     with pytest.raises(sf.SkyfoldError, match="finite"):
         run(sf.MLE(), posterior)
+
+
+@pytest.mark.parametrize(
+    ("prior", "value", "sigma"),
+    [
+        (sf.TruncatedNormal(5.0, 0.1, 0.0, 10.0), 3.0, 0.1),
+        (sf.Gamma(100.0, 1.0), 3.0, 0.1),
+        (sf.Beta(200.0, 200.0), 0.95, 0.001),
+        (sf.Normal(5.0, 0.1), 3.0, 0.1),
+        (sf.LogNormal(0.0, 0.1), 9.0, 0.1),
+    ],
+    ids=repr,
+)
+def test_the_likelihood_s_maximum_far_out_in_the_prior_is_reached(prior, value, sigma) -> None:
+    marginal = direct([value], [sigma], prior).fit("mle").marginals[0]
+    assert marginal.best == pytest.approx(value, abs=1e-3 * sigma)
+    assert marginal.sd == pytest.approx(sigma, rel=1e-3)
+    assert marginal.note == ""
+
+
+def test_a_half_normal_is_at_its_bound() -> None:
+    marginal = direct([-1.0], [0.1], sf.HalfNormal(1.0)).fit("mle").marginals[0]
+    assert marginal.best == pytest.approx(0.0, abs=1e-12)
+    assert "lower bound" in marginal.note
+
+
+def test_degenerate_parameters_are_named() -> None:
+    class Sum(Identity):
+        def evaluate(self, grid):
+            return Identity.evaluate(self, grid).sum(keepdims=True)
+
+    posterior = sf.Posterior((Sum(x=sf.Normal(np.zeros(2), 10.0)), Direct(Gaussian([4.0], [0.1]), Annotation("d"))))
+    draws = run(sf.MLE(), posterior)
+    assert any("do not tell vector.x apart" in m for m in draws.messages)
+
+
+def test_a_part_of_the_prior_without_a_model_is_reported() -> None:
+    class Half(Identity):
+        def evaluate(self, grid):
+            x = Identity.evaluate(self, grid)
+            return x + 0.0 / (x < 0.5)
+
+    posterior = sf.Posterior((Half(x=sf.Uniform(0.0, 1.0)), Direct(Gaussian([0.3], [0.1]), Annotation("d"))))
+    with pytest.warns(sf.errors.NonFiniteModelWarning, match="not a number"):
+        result = posterior.fit("auto")
+    assert any("not a number" in m for m in result.draws.messages)
+
+
+def test_negative_expected_counts_are_impossible() -> None:
+    posterior = sf.Posterior((Identity(x=sf.Uniform(-2.0, -1.0)), Direct(Poisson([4.0]), Annotation("d"))))
+    with pytest.raises(sf.SkyfoldError, match="negative expected"):
+        run(sf.MLE(), posterior)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "one", 2**64])
+def test_bad_seeds_are_refused(seed) -> None:
+    with pytest.raises(sf.SkyfoldError, match="seed"):
+        direct([1.0], [0.1], sf.Normal(0.0, 1.0)).fit("mle", seed=seed)
+
+
+@pytest.mark.parametrize("build", [lambda: sf.MLE(starts=0), lambda: sf.Auto(max_evaluations=0), lambda: sf.NUTS(target_accept=7.0)])
+def test_bad_settings_are_refused(build) -> None:
+    with pytest.raises(sf.SkyfoldError):
+        build()

@@ -130,3 +130,39 @@ def test_unknown_methods_are_named(gaussian) -> None:
 def test_too_few_chains_are_refused() -> None:
     with pytest.raises(sf.SkyfoldError, match="2 chains"):
         sf.NUTS(chains=1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 4])
+def test_auto_finds_every_mode_of_a_symmetric_posterior(dimensions) -> None:
+    prior = sf.Uniform(np.full(dimensions, -5.0), 5.0)
+    data = Direct(Gaussian([4.0] * dimensions, [0.2] * dimensions), Annotation("d"))
+    draws = run(sf.Auto(), sf.Posterior((Squared(x=prior), data)), seed=dimensions)
+    assert draws.converged
+    assert draws.diagnostics["modes"] == 2**dimensions
+    assert draws.log_evidence == pytest.approx(-2.99479 * dimensions, abs=4 * draws.log_evidence_error)
+    assert draws.weights()[0] @ draws.latent[0] == pytest.approx(np.zeros(dimensions), abs=0.05)
+
+
+def test_auto_says_when_modes_are_missing() -> None:
+    prior = sf.Uniform(np.full(9, -5.0), 5.0)
+    draws = run(sf.Auto(), sf.Posterior((Squared(x=prior), Direct(Gaussian([4.0] * 9, [0.2] * 9), Annotation("d")))))
+    assert not draws.converged
+    assert any("modes are missing" in m or "still finds a new" in m for m in draws.messages)
+
+
+def test_auto_s_evidence_is_unbiased_in_many_dimensions() -> None:
+    pulls = []
+    for seed in range(6):
+        data = np.random.default_rng(seed).normal(size=12)
+        draws = run(sf.Auto(), direct(list(data), [0.5] * 12, sf.Normal(np.zeros(12), 1.0)), seed)
+        exact = st.norm.logpdf(data, 0, np.sqrt(1.25)).sum()
+        pulls.append((draws.log_evidence - exact) / draws.log_evidence_error)
+    assert abs(np.mean(pulls)) < 3.0 / np.sqrt(6)
+
+
+def test_chains_start_in_every_heavy_mode() -> None:
+    """Two exchangeable halves: chains must not all sit in one of them and call it the posterior."""
+    posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.01]), Annotation("d"))))
+    for seed in range(3):
+        draws = run(sf.NUTS(draws=100, max_draws=100, warmup=200), posterior, seed)
+        assert not draws.converged

@@ -136,3 +136,21 @@ def test_tables_of_figures_go_along(counts, tmp_path: Path) -> None:
         loaded.plot_spectrum(min_significance=9.0)
     with pytest.raises(sf.SkyfoldError, match="posterior="):
         loaded.plot_model()
+
+
+def test_another_posterior_s_file_is_refused(tmp_path) -> None:
+    import numpy as np
+    import pytest
+    from toys import Greybody, photometry
+
+    import skyfold as sf
+
+    posterior = sf.Posterior((Greybody(), photometry(2)))
+    path = tmp_path / "fit.nc"
+    posterior.fit("mle").save(path)
+    assert np.isfinite(sf.Result.load(path, posterior=posterior).statistic["value"])
+    with pytest.raises(sf.SkyfoldError, match="data of 'bands'"):
+        sf.Result.load(path, posterior=sf.Posterior((Greybody(), photometry(3))))
+    other = photometry(2, offset=0.3)
+    with pytest.raises(sf.SkyfoldError, match="another one"):
+        sf.Result.load(path, posterior=sf.Posterior((Greybody(), other)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from skyfold.cli._clock import IMPORT_SECONDS, process_age
 from skyfold.cli._folder import check_folder, written_whole
 from skyfold.cli._models import build_models
 from skyfold.cli._program import CONVERGED, INTERRUPTED, NOT_CONVERGED
+from skyfold.errors import ResponseWarning, SkyfoldError, SkyfoldWarning
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -45,8 +48,13 @@ class Source:
         """Read the spectrum and notice its energies."""
         from skyfold import xray
 
-        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
-        return spectrum.notice(*self.energies) if self.energies else spectrum
+        with warnings.catch_warnings():
+            # what is not noticed need not be complained of
+            warnings.filterwarnings("ignore", ".* where the response is zero", ResponseWarning)
+            spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
+            spectrum = spectrum.notice(*self.energies) if self.energies else spectrum
+        spectrum.check_response()
+        return spectrum
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Job:
     seed : of every random act.
     folder : where results go; None writes nothing.
     figures : whether figures are drawn.
+    checkpoint : file that a long run keeps its state in, and goes on from; None keeps nothing.
     """
 
     sources: tuple[Source, ...]
@@ -76,6 +85,7 @@ class Job:
     seed: int = 0
     folder: Path | None = None
     figures: bool = True
+    checkpoint: Path | None = None
 
     def run(self) -> tuple[int, Result | None]:
         """Read, fit, print and write; return the exit code and the result, None where nothing is free."""
@@ -83,6 +93,10 @@ class Job:
 
         if self.folder is not None:
             check_folder(self.folder)
+        if self.checkpoint is not None:
+            _check_checkpoint(self.checkpoint)
+        for note in _precision():
+            warnings.warn(note, SkyfoldWarning, stacklevel=1)
         method = find(self.method)
         models = build_models(self.model, len(self.sources), self.priors, self.values, self.redshift, **self.tables)
         start = time.perf_counter()
@@ -91,7 +105,7 @@ class Job:
         posterior = _posterior(models, spectra)
         if posterior.ndim == 0:
             return self._report_statistic(posterior, load), None
-        result = posterior.fit(method, seed=self.seed)
+        result = posterior.fit(method, seed=self.seed, checkpoint=self.checkpoint)
         click.echo(str(result))
         code = CONVERGED if result.converged else NOT_CONVERGED
         if self.folder is not None:
@@ -99,26 +113,44 @@ class Job:
         return (INTERRUPTED if "interrupted" in result.draws.diagnostics else code), result
 
     def _write(self, result: Result, load: float) -> None:
+        """Write everything; a figure that fails costs no result, and is an error when they are written."""
         assert self.folder is not None
-        with written_whole(self.folder) as folder:
+        failed: Exception | None = None
+        with written_whole(self.folder, _own_files()) as folder:
             if self.figures:
-                result.save_figures(folder)
+                try:
+                    result.save_figures(folder)
+                except Exception as error:
+                    failed = error
             result.save(folder / "posterior.nc")  # after the figures, whose tables it keeps
             content = result.to_dict()
             content["seconds"] |= _seconds(load)
+            content["warnings"] = [*_precision(), *content["warnings"]]
             _write_json(folder / "summary.json", content)
         click.echo(f"written to {self.folder}")
+        if failed is not None:
+            reason = f"{type(failed).__name__}: {failed}"
+            raise RuntimeError(f"the results are written, but not every figure could be drawn ({reason})") from failed
 
     def _report_statistic(self, posterior: Posterior, load: float) -> int:
-        """Print the statistic of a posterior without free parameters."""
+        """Print the statistic of a posterior without free parameters.
+
+        Raises
+        ------
+        SkyfoldError
+            If it is not finite: the model cannot be evaluated at the values given.
+        """
         values = {name: float(v) for name, v in posterior.statistics(np.zeros(0)).items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise _not_finite(posterior, name, value)
         for name, value in values.items() if len(values) > 1 else ():
             observation = posterior.pairs[name][1]
             click.echo(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
         total = sum(values.values())
         click.echo(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
         if self.folder is not None:
-            with written_whole(self.folder) as folder:
+            with written_whole(self.folder, _own_files()) as folder:
                 _write_json(folder / "summary.json", _fixed_summary(posterior, values, self.seed, load))
             click.echo(f"written to {self.folder}")
         return CONVERGED
@@ -128,6 +160,45 @@ def _posterior(models: list[Any], spectra: list[Any]) -> Posterior:
     from skyfold.posterior import Posterior
 
     return Posterior(*zip(models, spectra, strict=True))
+
+
+def _not_finite(posterior: Posterior, name: str, value: float) -> SkyfoldError:
+    from skyfold.component import parameter_names
+
+    model, observation = posterior.pairs[name]
+    values = [
+        f"{n} = {float(entry.value):g}" for n, entry in parameter_names([model]).items() if np.shape(entry.value) == ()
+    ]
+    return SkyfoldError(
+        f"{observation.likelihood.statistic_name} of '{model!r}' for '{name}' is {value} at {', '.join(values)}: the "
+        "model expects no finite, positive data there. Choose values for which it does; 'skyfold models' lists what "
+        "each parameter may be."
+    )
+
+
+def _check_checkpoint(path: Path) -> None:
+    if path.is_dir():
+        raise SkyfoldError(f"{path}: this is a folder; the checkpoint is a file, name one in it.")
+    check_folder(path.parent, "a checkpoint")
+
+
+def _precision() -> list[str]:
+    """Say where JAX computes with 32-bit floats because the user has it so."""
+    import jax
+
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        return []
+    return [
+        "JAX computes with 32-bit floats (JAX_ENABLE_X64): statistics, likelihoods and the evidence are good to some "
+        "six digits only. Unset JAX_ENABLE_X64, or set it to 1"
+    ]
+
+
+def _own_files() -> list[str]:
+    """Names of all files that a job may write into its folder."""
+    from skyfold.plots import saved_names
+
+    return [*saved_names(), "posterior.nc", "summary.json"]
 
 
 def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, load: float) -> dict[str, Any]:
@@ -143,6 +214,7 @@ def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, lo
         "fixed": known.fixed,
         "method": "none",
         "converged": True,
+        "warnings": _precision(),
         "evaluations": 1,
         "log_evidence": None,
         "seconds": {"compile": None, "sample": None, **_seconds(load)},

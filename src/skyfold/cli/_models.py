@@ -37,7 +37,7 @@ def build_models(
     Raises
     ------
     SkyfoldError
-        If the expression or a name is wrong.
+        If the expression or a name is wrong, or a parameter is given more than once.
     """
     from skyfold import xray
 
@@ -51,7 +51,15 @@ def build_models(
     if model.kind != "additive":
         raise SkyfoldError(f"'{expression}' is a factor without any light; multiply it with an additive component.")
     inside = parameter_names([model])
-    changes: dict[str, Any] = {**_redshifts(model, redshift), **priors, **values}
+    redshifts = _redshifts(model, redshift)
+    twice = [name for name in redshifts if name in priors or name in values]
+    if twice:
+        kind = "prior" if twice[0] in priors else "value"
+        raise SkyfoldError(
+            f"'{twice[0]}' is given both by the redshift {redshift:g} of every component and by a {kind} of its own; "
+            "give one of them."
+        )
+    changes: dict[str, Any] = {**redshifts, **priors, **values}
     scales = _scale_names(model, n)
     for name in changes:
         if name not in inside and name not in scales:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from skyfold.cli import _options
+
 if TYPE_CHECKING:
     from skyfold.results.result import Result
 
@@ -21,20 +23,10 @@ PRIORS = {
 
 
 @click.command("demo")
-@click.option("--method", metavar="NAME", default="auto", show_default=True, help="auto, nuts, map or mle.")
-@click.option(
-    "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act."
-)
-@click.option("--no-figures", is_flag=True, help="Write no figures.")
-@click.option(
-    "--out",
-    "-o",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    default="skyfold-demo",
-    show_default=True,
-    help="Folder for the results.",
-)
+@_options.method
+@_options.seed
+@_options.no_figures
+@_options.out("skyfold-demo")
 def command(method: str, seed: int, no_figures: bool, out: Path) -> int:
     """Fit the embedded X-ray observation and compare with what it was simulated with."""
     from skyfold.cli._job import Job, Source

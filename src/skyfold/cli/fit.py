@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from skyfold.cli import _options
 from skyfold.errors import SkyfoldError
 
 if TYPE_CHECKING:
@@ -19,19 +20,22 @@ _TOP = (
     "model", "energies", "abund", "xsect", "redshift", "seed", "method", "observation", "priors", "values", "output"
 )  # fmt: skip
 _OBSERVATION = ("spectrum", "response", "arf", "background", "name", "energies")
-_OUTPUT = ("folder", "figures")
+_OUTPUT = ("folder", "figures", "checkpoint")
+#: Types of settings that are checked here; other settings are left to the method.
+_PLAIN = {"bool", "int", "float", "str", "None"}
 
 
 @click.command("fit")
-@click.argument("config", metavar="CONFIG.toml", type=click.Path(path_type=Path))
-@click.option("--out", "-o", metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results.")
-def command(config: Path, out: Path | None) -> int:
+@click.argument("config", metavar="CONFIG.toml", type=_options.FileName())
+@_options.checkpoint
+@_options.out()
+def command(config: Path, checkpoint: Path | None, out: Path | None) -> int:
     """Fit what a TOML file describes.
 
     The file says the same things as the options of 'skyfold xray'; file names in it are relative to it.
     """
     job = read_job(config)
-    return (job if out is None else replace(job, folder=out)).run()[0]
+    return replace(job, folder=out or job.folder, checkpoint=checkpoint or job.checkpoint).run()[0]
 
 
 def read_job(path: Path) -> Job:
@@ -40,17 +44,15 @@ def read_job(path: Path) -> Job:
     Raises
     ------
     SkyfoldError
-        If the file is missing, not TOML, or says something unknown.
+        If the file is missing, not TOML, or says something unknown; the message names the file and the key.
     """
     from skyfold.cli._job import Job
-    from skyfold.cli._prior import parse_prior
 
     content = _load(path)
     at = _Place(path)
     at.known(content, _TOP)
     output = at.table(content, "output")
     at.known(output, _OUTPUT, "output")
-    folder = at.text(output, "folder", "output")
     observations = content.get("observation", [])
     if not (isinstance(observations, list) and observations and all(isinstance(o, dict) for o in observations)):
         raise at.error("at least one [[observation]] table is needed, with spectrum = 'FILE'")
@@ -63,14 +65,15 @@ def read_job(path: Path) -> Job:
     return Job(
         sources=tuple(_source(at, o, common) for o in observations),
         model=model,
-        priors={name: parse_prior(at.text(priors, name, "priors") or "") for name in priors},
+        priors={name: at.prior(priors, name) for name in priors},
         values={name: at.number(v, f"values.{name}") for name, v in at.table(content, "values").items()},
         tables={k: v for k, v in tables.items() if v is not None},
         redshift=at.number(content["redshift"], "redshift") if "redshift" in content else None,
         method=_method(at, content.get("method", "auto")),
         seed=at.seed(content.get("seed", 0)),
-        folder=None if folder is None else path.parent / folder,
+        folder=at.file(output, "folder", "output"),
         figures=at.switch(output.get("figures", True), "output.figures"),
+        checkpoint=at.file(output, "checkpoint", "output"),
     )
 
 
@@ -89,19 +92,23 @@ def _source(at: _Place, content: dict[str, Any], common: tuple[tuple[float, floa
     from skyfold.cli._job import Source
 
     at.known(content, _OBSERVATION, "observation")
-    spectrum = at.text(content, "spectrum", "observation")
+    spectrum = at.file(content, "spectrum", "observation")
     if spectrum is None:
         raise at.error("an [[observation]] has no 'spectrum'")
 
-    def file(key: str) -> str | Path | None:
-        name = at.text(content, key, "observation")
-        return name if name is None or name.lower() == "none" else at.path.parent / name
+    def optional(key: str) -> str | Path | None:
+        written = at.text(content, key, "observation")
+        nothing = written is not None and written.strip().lower() == "none"
+        return "none" if nothing else at.file(content, key, "observation")
 
+    response = optional("response")
+    if response == "none":
+        raise at.error("'observation.response' is 'none', and the fit needs a response; name its file")
     return Source(
-        spectrum=at.path.parent / spectrum,
-        response=file("response"),
-        arf=file("arf"),
-        background=file("background"),
+        spectrum=spectrum,
+        response=response,
+        arf=optional("arf"),
+        background=optional("background"),
         name=at.text(content, "name", "observation"),
         energies=at.ranges(content, "energies", "observation") or common,
     )
@@ -112,19 +119,20 @@ def _method(at: _Place, content: Any) -> Any:
     from skyfold.inference import find
 
     if isinstance(content, str):
-        return find(content)
+        return at.checked("method", find, content)
     if not (isinstance(content, dict) and isinstance(content.get("name"), str)):
         raise at.error("'method' is a name, as in method = 'nuts', or a table with name = 'nuts' and its settings")
     settings = {k: v for k, v in content.items() if k != "name"}
-    method = find(content["name"])
-    defaults = {f.name: getattr(method, f.name) for f in fields(method)}
-    at.known(settings, tuple(defaults), "method")
+    method = at.checked("method.name", find, content["name"])
+    # as written in the class: "int", "float", "int | None"
+    kinds = {f.name: [kind.strip() for kind in str(f.type).split("|")] for f in fields(method)}
+    at.known(settings, tuple(kinds), "method")
     for key, value in settings.items():
-        wanted = type(defaults[key])
-        fits = type(value) is wanted or (wanted is float and type(value) is int)
-        if not fits:
-            raise at.error(f"'method.{key}' must be of type {wanted.__name__}, got {value!r}")
-    return replace(method, **settings)
+        given = {type(value).__name__, "float" if type(value) is int else ""}
+        if not given & set(kinds[key]) and set(kinds[key]) <= _PLAIN:
+            wanted = " or ".join(kind for kind in kinds[key] if kind != "None")
+            raise at.error(f"'method.{key}' must be of type {wanted}, got {value!r}")
+    return at.checked("[method]", replace, method, **settings)
 
 
 class _Place:
@@ -156,14 +164,34 @@ class _Place:
             raise self.error(f"'{f'{table}.' if table else ''}{key}' must be text in quotes, got {value!r}")
         return value
 
+    def file(self, content: Mapping[str, Any], key: str, table: str) -> Path | None:
+        """Read the name of a file, relative to the file that names it."""
+        name = self.text(content, key, table)
+        if name is not None and not name.strip():
+            raise self.error(f"'{table}.{key}' is empty; leave it out, or give a name")
+        return None if name is None else self.path.parent / name
+
+    def prior(self, content: Mapping[str, Any], name: str) -> Any:
+        """Read a prior."""
+        from skyfold.cli._prior import parse_prior
+
+        return self.checked(f"priors.{name}", parse_prior, self.text(content, name, "priors") or "")
+
+    def checked(self, what: str, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+        """Call a function, whose complaints then name this file and the key."""
+        try:
+            return function(*arguments, **settings)
+        except SkyfoldError as error:
+            raise SkyfoldError(f"{self.path}: {what}: {error}") from None
+
     def number(self, value: Any, what: str) -> float:
         if type(value) not in (int, float) or value - value != 0:
             raise self.error(f"'{what}' must be a finite number, got {value!r}")
         return float(value)
 
     def seed(self, value: Any) -> int:
-        if type(value) is not int or value < 0:
-            raise self.error(f"'seed' must be a whole number, not negative, got {value!r}")
+        if type(value) is not int or not 0 <= value <= _options.LARGEST_SEED:
+            raise self.error(f"'seed' must be a whole number from 0 to {_options.LARGEST_SEED}, got {value!r}")
         return value
 
     def switch(self, value: Any, what: str) -> bool:

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from skyfold.cli import _options
+from skyfold.cli._options import FileName
 from skyfold.cli._prior import parse_number, parse_prior
 from skyfold.errors import SkyfoldError
 
 
 @click.command("xray")
-@click.argument("spectra", metavar="SPECTRUM...", nargs=-1, required=True)
+@click.argument("spectra", metavar="SPECTRUM...", nargs=-1, required=True, type=FileName())
 @click.option(
     "--model", "-m", "expression", metavar="EXPR", required=True, help="Model, as in tbabs*(powerlaw+bbodyrad)."
 )
@@ -27,17 +29,31 @@ from skyfold.errors import SkyfoldError
 @click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
 @click.option("--xsect", metavar="TABLE", help="Photo-electric cross-sections, by XSPEC's names.")
 @click.option("--redshift", "-z", metavar="Z", type=float, help="Value of every parameter called Redshift.")
-@click.option("--response", metavar="FILE", help="Response instead of the header's (single spectrum).")
-@click.option("--arf", metavar="FILE", help="Effective area instead of the header's, or 'none' (single spectrum).")
-@click.option("--background", metavar="FILE", help="Background instead of the header's, or 'none' (single spectrum).")
-@click.option("--method", metavar="NAME", default="auto", show_default=True, help="auto, nuts, map or mle.")
 @click.option(
-    "--seed", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random act."
+    "--response",
+    metavar="FILE",
+    type=FileName(needed="a response"),
+    help="Response instead of the header's (single spectrum).",
 )
-@click.option("--no-figures", is_flag=True, help="Write no figures.")
-@click.option("--out", "-o", metavar="DIR", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--arf",
+    metavar="FILE",
+    type=FileName(),
+    help="Effective area instead of the header's, or 'none' (single spectrum).",
+)
+@click.option(
+    "--background",
+    metavar="FILE",
+    type=FileName(),
+    help="Background instead of the header's, or 'none' (single spectrum).",
+)
+@_options.method
+@_options.seed
+@_options.checkpoint
+@_options.no_figures
+@_options.out()
 def command(
-    spectra: tuple[str, ...],
+    spectra: tuple[Path, ...],
     expression: str,
     energies: tuple[tuple[float, float], ...],
     priors: tuple[str, ...],
@@ -45,11 +61,12 @@ def command(
     abund: str | None,
     xsect: str | None,
     redshift: float | None,
-    response: str | None,
-    arf: str | None,
-    background: str | None,
+    response: Path | None,
+    arf: Path | None,
+    background: Path | None,
     method: str,
     seed: int,
+    checkpoint: Path | None,
     no_figures: bool,
     out: Path | None,
 ) -> int:
@@ -61,7 +78,7 @@ def command(
     """
     from skyfold.cli._job import Job, Source
 
-    overrides = {"response": response, "arf": arf, "background": background}
+    overrides: dict[str, Any] = {"response": response, "arf": arf, "background": background}
     if len(spectra) > 1 and any(v is not None for v in overrides.values()):
         given = next(name for name, v in overrides.items() if v is not None)
         raise SkyfoldError(
@@ -69,7 +86,7 @@ def command(
             "'skyfold fit'."
         )
     job = Job(
-        sources=tuple(Source(Path(path), energies=energies, **overrides) for path in spectra),
+        sources=tuple(Source(path, energies=energies, **overrides) for path in spectra),
         model=expression,
         priors=_pairs(priors, "--prior", lambda text, _: parse_prior(text)),
         values=_pairs(values, "--set", parse_number),
@@ -78,6 +95,7 @@ def command(
         method=method,
         seed=seed,
         folder=out,
+        checkpoint=checkpoint,
         figures=not no_figures,
     )
     return job.run()[0]

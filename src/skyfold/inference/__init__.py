@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from skyfold.component import unknown_name
-from skyfold.errors import SkyfoldError
+from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -60,7 +63,15 @@ def run(
     if posterior.ndim == 0:
         raise SkyfoldError("Nothing is free in this posterior: give at least one parameter a prior.")
     kept = Checkpoint(checkpoint, fingerprint(posterior, settings, seed)) if checkpoint else Checkpoint()
-    with Progress(progress) as bar:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
+        raise SkyfoldError(f"A seed is a whole number from 0 to 2^63 - 1, not {seed!r}.")
+    with Progress(progress) as bar, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NonFiniteModelWarning)
         draws = settings(posterior, seed, bar, kept)
+    undefined = [w for w in caught if issubclass(w.category, NonFiniteModelWarning)]
+    for w in caught:
+        if w not in undefined[1:]:
+            warnings.warn(w.message, w.category, stacklevel=2)
+    draws = replace(draws, messages=(*draws.messages, *(str(w.message) for w in undefined[:1])))
     notes = tuple(n for _, o in posterior.pairs.values() for n in getattr(o, "notes", ()))
     return Result(posterior, replace(draws, messages=(*draws.messages, *notes)))

@@ -15,7 +15,8 @@ from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
 from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
-from skyfold.inference.maximum import CHUNK, Modes, choose_starts, climb, evaluate, refine, screen
+from skyfold.inference.maximum import CHUNK, Modes, check_positive, evaluate, refine, screen
+from skyfold.inference.modes import best_of, search_modes
 from skyfold.inference.psis import RELIABLE
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Share of the draws that come from wide copies of the proposals, and how much wider these are.
 _DEFENCE = (0.15, 2.0)
+#: Share of the effective draws wanted from which on the proposals are no longer adapted.
+_FROZEN = 0.4
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,17 @@ class Auto:
     max_evaluations: int = 60_000
     max_dimension: int = 40
 
+    def __post_init__(self) -> None:
+        check_positive(self, "effective", "screen", "starts", "max_evaluations")
+
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
         progress.stage("searching for modes")
         points, density, _ = screen(posterior, self.screen, seed)
-        modes = climb(posterior, choose_starts(points, density, self.starts))
+        search = search_modes(posterior, points, density, self.starts)
+        modes = search.modes
         best = refine(posterior, modes, self.starts)
-        spent = len(points) + modes.evaluations + best.evaluations
+        spent = search.evaluations + best.evaluations
         reason = f"{posterior.ndim} dimensions are too many for importance sampling"
         sample = None
         if posterior.ndim <= self.max_dimension:
@@ -64,32 +71,29 @@ class Auto:
         if sample is None or reason:
             from skyfold.inference.nuts import NUTS
 
-            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, modes)
+            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, search)
             return replace(
                 draws,
                 method=self.name,
                 sampler="nuts",
                 messages=(f"auto used NUTS: {reason}", *draws.messages),
                 evaluations=spent + draws.evaluations,
-                best=best.z[0],
                 seconds=clock.seconds(),
             )
         log_evidence, error = sample.log_evidence()
-        better = int(np.argmax(sample.likelihood))
-        missed = sample.likelihood[better] > best.log_likelihood[0] + 1e-6
         return Draws(
             method=self.name,
             sampler="importance sampling",
             latent=sample.z[None],
             log_likelihood=sample.likelihood[None],
             log_weights=sample.log_weights[None],
-            converged=True,
-            messages=(),
+            converged=search.complete,
+            messages=() if search.complete else (search.complaint(),),
             seed=seed,
             evaluations=spent,
             log_evidence=log_evidence,
-            log_evidence_error=error,
-            best=sample.z[better] if missed else best.z[0],
+            log_evidence_error=float(np.hypot(error, search.unseen)),
+            best=best_of(posterior, best, sample.z, sample.likelihood, self.starts),
             mode=modes.z[0],
             diagnostics={
                 "khat": sample.pareto_k(),
@@ -119,6 +123,10 @@ class Auto:
                 return sample, ""
             if rounds >= 12 and effective < 0.02 * len(sample):
                 return sample, f"importance sampling is {100 * effective / len(sample):.1f}% efficient"
+            if effective >= _FROZEN * self.effective:
+                # from here on the proposal stays as it is: only then is the evidence unbiased
+                sample.freeze()
+                continue
             if rounds in (2, 4) and len(mixture.means) < 8:
                 mixture = split(mixture, sample)
             mixture = refit(mixture, sample)

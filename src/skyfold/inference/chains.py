@@ -21,7 +21,15 @@ from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
-from skyfold.inference.maximum import Modes, choose_starts, climb, evaluate, linearise, refine, screen
+from skyfold.inference.maximum import (
+    Modes,
+    climb,
+    evaluate,
+    linearise,
+    refine,
+    screen,
+)
+from skyfold.inference.modes import MOST_UNSEEN, Search, best_of, search_modes
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ WORST_RHAT, LEAST_ESS, MOST_DIVERGENT = 1.01, 400.0, 0.005
 
 
 def run_chains(
-    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, modes: Modes | None = None
+    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, search: Search | None = None
 ) -> Draws:
     """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
 
@@ -46,7 +54,7 @@ def run_chains(
 
     clock = Clock()
     state = checkpoint.load()
-    chains = _Chains.resumed(state) if state else _Chains.started(method, posterior, seed, progress, modes)
+    chains = _Chains.resumed(state) if state else _Chains.started(method, posterior, seed, progress, search)
     advance = partial(_advance, posterior.kernel, target=method.target_accept, transition=method.transition)
     key = jax.random.key(seed)
     warm_chunks = -(-method.warmup // CHUNK)
@@ -73,6 +81,10 @@ def run_chains(
     latent = chains.latent()
     _, likelihood = evaluate(posterior, latent.reshape(-1, posterior.ndim))
     messages = complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1])
+    if chains.unseen > MOST_UNSEEN:
+        share = 1.0 / float(chains.unseen)
+        messages = (f"{chains.modes} modes were found and one in {share:.0f} starts still finds a new one", *messages)
+    best = climb(posterior, np.tile(chains.best, (method.starts, 1)), with_prior=False)
     return Draws(
         method=method.name,
         latent=latent,
@@ -82,7 +94,7 @@ def run_chains(
         seed=seed,
         evaluations=int(chains.spent + chains.gradients),
         gradients=int(chains.gradients),
-        best=chains.best,
+        best=best_of(posterior, best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
         mode=chains.mode,
         diagnostics={
             **quality,
@@ -98,7 +110,21 @@ class _Chains:
     """State of a run of chains: everything that it needs to go on, as arrays."""
 
     _NUMBERS = ("done", "divergent", "gradients", "spent", "modes")
-    _ARRAYS = ("u", "density", "gradient", "step", "best", "mode", "warm", "z", "unit", "scale", "mean", "root")
+    _ARRAYS = (
+        "unseen",
+        "u",
+        "density",
+        "gradient",
+        "step",
+        "best",
+        "mode",
+        "warm",
+        "z",
+        "unit",
+        "scale",
+        "mean",
+        "root",
+    )
 
     def __init__(self, **state: Any) -> None:
         for name in self._NUMBERS:
@@ -111,6 +137,7 @@ class _Chains:
     gradients: int
     spent: int
     modes: int
+    unseen: np.ndarray
     u: np.ndarray
     density: np.ndarray
     gradient: np.ndarray
@@ -125,13 +152,14 @@ class _Chains:
     root: np.ndarray
 
     @classmethod
-    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, modes: Modes | None) -> _Chains:
+    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> _Chains:
         spent = 0
-        if modes is None:
+        if search is None:
             progress.stage("searching for modes")
             points, density, _ = screen(posterior, method.screen, seed)
-            modes = climb(posterior, choose_starts(points, density, method.starts))
-            spent = len(points) + modes.evaluations
+            search = search_modes(posterior, points, density, method.starts)
+            spent = search.evaluations
+        modes = search.modes
         best = refine(posterior, modes, method.starts)
         laplace = Laplace.at(posterior, modes)
         frame = Frame.of(laplace)
@@ -144,6 +172,7 @@ class _Chains:
             gradients=0,
             spent=spent + best.evaluations,
             modes=len(modes.z),
+            unseen=search.unseen,
             u=u,
             density=density,
             gradient=gradient,
@@ -212,7 +241,9 @@ def _first(
     log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
     log_mass -= coordinates.log_slope(modes.z)
     mass = np.exp(log_mass - log_mass.max())
-    chosen = rng.choice(len(mass), size=method.chains, p=mass / mass.sum())
+    # every mode of some mass gets its share of the chains, so that R-hat sees what a single mode would hide
+    shares = (rng.random() + np.arange(method.chains)) / method.chains
+    chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)
     centre = laplace.means[chosen]
     t = centre + np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(centre.shape))
     low = 0.5 * np.minimum(centre, 1.0 - centre)
@@ -287,7 +318,7 @@ def _enough(method: Any, chains: _Chains, quality: dict[str, float], progress: A
     if done < method.draws or (done < method.max_draws and done % method.draws >= CHUNK):
         return False
     quality.update(measure(chains.latent()))
-    if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and quality["ess"] > LEAST_ESS):
+    if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and _least(quality) > LEAST_ESS):
         return True
     progress.stage("sampling on: not converged yet", method.max_draws)
     return False
@@ -305,6 +336,10 @@ def measure(latent: np.ndarray) -> dict[str, float]:
     }
 
 
+def _least(quality: dict[str, float]) -> float:
+    return min(quality["ess"], quality["ess_tail"])
+
+
 def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[str, ...]:
     """What keeps chains from being called converged."""
     found = []
@@ -314,8 +349,11 @@ def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[s
         found.append(
             f"R-hat {quality['rhat']:.3f} is not below {WORST_RHAT}: the chains disagree; draw more or reparametrise"
         )
-    if not quality["ess"] > LEAST_ESS:
-        found.append(f"the smallest effective sample size is {quality['ess']:.0f}, below {LEAST_ESS:.0f}: draw more")
+    if not _least(quality) > LEAST_ESS:
+        found.append(
+            f"the smallest effective sample size (bulk or tail) is {_least(quality):.0f}, below {LEAST_ESS:.0f}: draw "
+            "more"
+        )
     if divergent > MOST_DIVERGENT * total:
         found.append(f"{divergent} divergent transitions: raise target_accept or reparametrise")
     return tuple(found)

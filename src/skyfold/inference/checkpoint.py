@@ -88,9 +88,14 @@ def fingerprint(posterior: Posterior, method: Any, seed: int) -> str:
     """Digest of everything that the draws depend on."""
     import jax
 
+    from skyfold import __version__
+
     digest = hashlib.sha256()
-    digest.update(repr((posterior.names, method, seed, jax.__version__)).encode())
-    for leaf in jax.tree.leaves(posterior.kernel):
+    leaves, structure = jax.tree.flatten(posterior.kernel)
+    # the structure holds the classes of priors and components: Uniform(a, b) and LogUniform(a, b) have the same leaves
+    described = (posterior.names, method, seed, str(structure), jax.__version__, __version__)
+    digest.update(repr(described).encode())
+    for leaf in leaves:
         array = np.asarray(leaf)
         digest.update(repr((array.shape, str(array.dtype))).encode())
         digest.update(np.ascontiguousarray(array).tobytes())

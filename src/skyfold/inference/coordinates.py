@@ -63,8 +63,7 @@ class Laplace:
     @classmethod
     def at(cls, posterior: Posterior, modes: Modes) -> Laplace:
         """Choose the unit interval for bounded priors against which every mode is narrow."""
-        low, high = posterior.latent_bounds()
-        bounded = np.isfinite(low) & np.isfinite(high)
+        bounded = posterior.sharply_bounded()
         data = modes.metric - np.eye(posterior.ndim)
         width = np.sqrt(np.diagonal(_covariance(data, modes.z, bounded), axis1=1, axis2=2))
         unit = bounded & np.all(width < _NARROW, axis=0)

@@ -14,7 +14,7 @@ from skyfold.inference.draws import Draws
 from skyfold.inference.nuts import check_chains
 
 if TYPE_CHECKING:
-    from skyfold.inference.maximum import Modes
+    from skyfold.inference.modes import Search
     from skyfold.posterior import Posterior
 
 
@@ -57,9 +57,9 @@ class HMC:
         seed: int,
         progress: Any,
         checkpoint: Checkpoint = NO_CHECKPOINT,
-        modes: Modes | None = None,
+        search: Search | None = None,
     ) -> Draws:
-        return run_chains(self, posterior, seed, progress, checkpoint, modes)
+        return run_chains(self, posterior, seed, progress, checkpoint, search)
 
 
 @dataclass(frozen=True)

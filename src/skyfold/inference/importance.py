@@ -75,6 +75,7 @@ class WeightedSample:
         self.density = np.empty(0)
         self.likelihood = np.empty(0)
         self.drawn = 0
+        self._frozen: tuple[int, int] | None = None
         self._rounds: list[tuple[int, Mixture]] = []
         self._proposal = np.empty(0)
 
@@ -88,6 +89,11 @@ class WeightedSample:
         self.density = np.concatenate([self.density, density])
         self.likelihood = np.concatenate([self.likelihood, likelihood])
         self.drawn += drawn
+
+    def freeze(self) -> None:
+        """Say that the draws from here on come from one proposal, that of the next round."""
+        if self._frozen is None:
+            self._frozen = (len(self), self.drawn)
 
     def __len__(self) -> int:
         return len(self.density)
@@ -112,11 +118,20 @@ class WeightedSample:
         return pareto_k(self.log_weights)
 
     def log_evidence(self) -> tuple[float, float]:
-        """Log evidence and its standard error by the delta method."""
-        log_weights = self.log_weights
-        value = float(logsumexp(log_weights) - np.log(self.drawn))
-        scatter = np.concatenate([np.exp(log_weights - value), np.zeros(self.drawn - len(self))])
-        return value, float(np.std(scatter) / np.sqrt(self.drawn))
+        """Log evidence and its standard error by the delta method.
+
+        Only the draws after `freeze` are used, with the density of the one proposal that made them: proposals that were
+        fitted to the very draws that they weight make the evidence of all rounds too low.
+        """
+        start, before = self._frozen or (0, 0)
+        if before < self.drawn and self._frozen is not None:
+            log_weights = self.density[start:] - self._rounds[-1][1].log_density(self.z[start:])
+        else:
+            start, before, log_weights = 0, 0, self.log_weights
+        drawn = self.drawn - before
+        value = float(logsumexp(log_weights) - np.log(drawn))
+        scatter = np.concatenate([np.exp(log_weights - value), np.zeros(drawn - len(log_weights))])
+        return value, float(np.std(scatter) / np.sqrt(drawn))
 
 
 def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:

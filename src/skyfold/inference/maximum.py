@@ -9,6 +9,7 @@ invariant, and this one differs from the mode in the physical parameters.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compilation import jit
-from skyfold.errors import SkyfoldError
+from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
@@ -27,6 +28,8 @@ from skyfold.kernel import Kernel
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
+#: Eigenvalue of the Fisher metric, scaled to a unit diagonal, below which parameters are degenerate.
+_DEGENERATE = 1e-10
 #: Longest step, in units of the prior's standard deviation, that a coordinate takes at once.
 _MAX_STEP = 2.0
 #: A start that lies this far (in log density) below the best after so many steps is not waited for.
@@ -48,6 +51,7 @@ class Modes:
     metric : (n, ndim, ndim) Fisher metric, the prior's included.
     converged : (n,) whether the gradient vanishes there to working precision.
     evaluations : expected-data evaluations spent, those of the Jacobians included.
+    hits : (n,) number of starts that ended in each.
     """
 
     z: np.ndarray
@@ -57,6 +61,7 @@ class Modes:
     metric: np.ndarray
     converged: np.ndarray
     evaluations: int
+    hits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ class MLE:
     starts: int = 32
     max_steps: int = 200
 
+    def __post_init__(self) -> None:
+        check_positive(self, "screen", "starts", "max_steps")
+
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=False)
 
@@ -91,14 +99,25 @@ class MAP:
     starts: int = 32
     max_steps: int = 200
 
+    def __post_init__(self) -> None:
+        check_positive(self, "screen", "starts", "max_steps")
+
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=True)
+
+
+def check_positive(method: Any, *names: str) -> None:
+    """Refuse settings that must be whole numbers above zero and are not."""
+    for name in names:
+        value = getattr(method, name)
+        if not isinstance(value, int) or value < 1:
+            raise SkyfoldError(f"{type(method).__name__}: {name} must be a whole number above 0, not {value!r}.")
 
 
 def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *, with_prior: bool) -> Draws:
     clock = Clock()
     progress.stage("screening the prior")
-    points, density, likelihood = screen(posterior, method.screen, seed)
+    points, density, _ = screen(posterior, method.screen, seed)
     starts = choose_starts(points, density, method.starts)
     progress.stage("climbing")
     modes = climb(posterior, starts, max_steps=method.max_steps)
@@ -106,17 +125,18 @@ def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *,
     best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
     evaluations += best.evaluations
     chosen = modes if with_prior else best
-    messages = (
-        ()
-        if chosen.converged[0]
-        else (f"{method.name}: the best maximum is not a stationary point to working precision",)
-    )
+    messages = []
+    if not chosen.converged[0]:
+        messages.append(f"{method.name}: the best maximum is not a stationary point to working precision")
+    metric = chosen.metric[0] if with_prior else chosen.metric[0] - np.eye(posterior.ndim)
+    if not with_prior:
+        messages.extend(_degeneracies(posterior, best.z[0], metric))
     return Draws(
         method=method.name,
         latent=chosen.z[:1][None],
         log_likelihood=chosen.log_likelihood[:1][None],
         converged=bool(chosen.converged[0]),
-        messages=messages,
+        messages=tuple(messages),
         seed=seed,
         evaluations=evaluations,
         best=best.z[0],
@@ -124,10 +144,29 @@ def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *,
         diagnostics={
             "modes": len(chosen.z),
             "mode_values": chosen.value.tolist(),
-            "metric": (chosen.metric[0] if with_prior else chosen.metric[0] - np.eye(posterior.ndim)),
+            "metric": metric,
         },
         seconds=clock.seconds(),
     )
+
+
+def _degeneracies(posterior: Posterior, z: np.ndarray, metric: np.ndarray) -> list[str]:
+    """Combinations of parameters that the data do not constrain at all."""
+    low, high = posterior.latent_bounds()
+    free = np.flatnonzero((z > low) & (z < high) & (np.diagonal(metric) > 0))
+    if len(free) < 2:
+        return []
+    scale = np.sqrt(np.diagonal(metric)[free])
+    values, vectors = np.linalg.eigh(metric[np.ix_(free, free)] / np.outer(scale, scale))
+    owner = np.repeat(
+        [p.name for p in posterior.parameters], [p.latent.stop - p.latent.start for p in posterior.parameters]
+    )
+    found = []
+    for value, vector in zip(values, vectors.T, strict=True):
+        if value < _DEGENERATE:
+            names = dict.fromkeys(owner[free[np.abs(vector) > 0.1]])
+            found.append(f"the data do not tell {' and '.join(names)} apart: their errors mean nothing; fix one")
+    return found
 
 
 # -- screening -------------------------------------------------------------------------------------------------------
@@ -151,7 +190,7 @@ CHUNK, BLOCK = 1024, 64
 def evaluate(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log density and log-likelihood of latent vectors (n, ndim), in calls of one fixed shape.
 
-    A density that is not finite becomes -inf.
+    A density that is not finite becomes -inf; where it is not a number, a `NonFiniteModelWarning` says so.
     """
     density, likelihood = np.empty(len(z)), np.empty(len(z))
     for start in range(0, len(z), CHUNK):
@@ -161,6 +200,15 @@ def evaluate(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarra
         d, ell = batch_density(posterior.kernel, padded.reshape(CHUNK // BLOCK, BLOCK, -1))
         density[start : start + CHUNK] = np.ravel(d)[: len(piece)]
         likelihood[start : start + CHUNK] = np.ravel(ell)[: len(piece)]
+    undefined = np.flatnonzero(np.isnan(density))
+    if len(undefined):
+        values = {n: np.asarray(v).tolist() for n, v in posterior.values(z[undefined[0]]).items()}
+        warnings.warn(
+            f"the model is not a number at {len(undefined)} of {len(z)} points, such as {values}; that part of the "
+            "prior counts as impossible: restrict the prior or mend the model",
+            NonFiniteModelWarning,
+            stacklevel=2,
+        )
     bad = ~np.isfinite(density)
     density[bad], likelihood[bad] = -np.inf, -np.inf
     return density, likelihood
@@ -178,8 +226,8 @@ def screen(posterior: Posterior, n: int, seed: int) -> tuple[np.ndarray, np.ndar
     density, likelihood = evaluate(posterior, points)
     if not np.any(np.isfinite(density)):
         raise SkyfoldError(
-            f"The likelihood is not finite at any of {n} draws of the prior: the model gives NaN or infinite expected "
-            "data. Check the priors' ranges against the energies that are fitted."
+            f"The likelihood is not finite at any of {n} draws of the prior: the model gives NaN, infinite or negative "
+            "expected data. Check the priors' ranges against the data that are fitted."
         )
     return points, density, likelihood
 
@@ -213,12 +261,24 @@ def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, 
     finite = np.isfinite(value)
     if not finite.any():
         raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
-    order = [i for i in np.argsort(-value) if finite[i]]
+    found = Modes(z, value, likelihood, gradient, full, decrement < 1e-6, cost, np.ones(len(z), dtype=int))
+    return distinct(found, np.flatnonzero(finite))
+
+
+def distinct(modes: Modes, among: np.ndarray) -> Modes:
+    """Merge maxima that are the same, best first."""
     kept: list[int] = []
-    for i in order:
-        if not any(_same(z[i] - z[k], full[k], value[k] - value[i]) for k in kept):
-            kept.append(i)
-    return Modes(z[kept], value[kept], likelihood[kept], gradient[kept], full[kept], decrement[kept] < 1e-6, cost)
+    hits: list[int] = []
+    for i in among[np.argsort(-modes.value[among])]:
+        for place, k in enumerate(kept):
+            if _same(modes.z[i] - modes.z[k], modes.metric[k], modes.value[k] - modes.value[i]):
+                hits[place] += int(modes.hits[i])
+                break
+        else:
+            kept.append(int(i))
+            hits.append(int(modes.hits[i]))
+    fields = (modes.z, modes.value, modes.log_likelihood, modes.gradient, modes.metric, modes.converged)
+    return Modes(*(a[kept] for a in fields), modes.evaluations, np.array(hits))
 
 
 def refine(posterior: Posterior, modes: Modes, size: int, *, max_steps: int = 200) -> Modes:

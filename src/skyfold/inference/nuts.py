@@ -12,9 +12,10 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.chains import CHUNK, run_chains
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.draws import Draws
+from skyfold.inference.maximum import check_positive
 
 if TYPE_CHECKING:
-    from skyfold.inference.maximum import Modes
+    from skyfold.inference.modes import Search
     from skyfold.posterior import Posterior
 
 
@@ -62,9 +63,9 @@ class NUTS:
         seed: int,
         progress: Any,
         checkpoint: Checkpoint = NO_CHECKPOINT,
-        modes: Modes | None = None,
+        search: Search | None = None,
     ) -> Draws:
-        return run_chains(self, posterior, seed, progress, checkpoint, modes)
+        return run_chains(self, posterior, seed, progress, checkpoint, search)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class NUTSTransition:
 
 def check_chains(method: Any) -> None:
     """Refuse settings with which chains cannot be judged."""
+    check_positive(method, "screen", "starts", "max_draws")
+    if not 0.0 < method.target_accept < 1.0:
+        raise SkyfoldError(
+            f"{type(method).__name__}: target_accept must lie between 0 and 1, not {method.target_accept!r}."
+        )
     if method.chains < 2 or method.warmup < 2 * CHUNK or method.draws < 1:
         raise SkyfoldError(
             f"{type(method).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."

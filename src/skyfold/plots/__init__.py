@@ -26,6 +26,9 @@ FIGURES = {
     "prior_predictive": "skyfold.plots.prior",
 }
 
+#: Figures that `save_all` writes, where a result has them.
+SAVED = ("corner", "trace", "spectrum", "model")
+
 
 def _module(figure: str) -> Any:
     if figure not in FIGURES:
@@ -68,6 +71,13 @@ def prior_predictive(posterior: Posterior, **options: Any) -> Any:
     return draw(posterior, **options)
 
 
+def saved_names() -> list[str]:
+    """Names of all files that `save_all` may write."""
+    from skyfold.plots.style import FORMATS
+
+    return [f"{figure}.{ending}" for figure in SAVED for ending in FORMATS]
+
+
 def save_all(result: Result, directory: str | os.PathLike[str]) -> list[Path]:
     """Write every figure that a result has, as png (300 dpi) and pdf.
 
@@ -82,9 +92,10 @@ def save_all(result: Result, directory: str | os.PathLike[str]) -> list[Path]:
 
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [] if result.draws.is_point else ["corner", "trace"]
-    wanted += ["spectrum"] + (["model"] if has_model(result) else [])
+    absent = {"corner", "trace"} if result.draws.is_point else set()
+    absent |= set() if has_model(result) else {"model"}
     files: list[Path] = []
-    for name in wanted:
-        files += save(getattr(result, f"plot_{name}")(), folder / name)
+    for name in SAVED:
+        if name not in absent:
+            files += save(getattr(result, f"plot_{name}")(), folder / name)
     return files

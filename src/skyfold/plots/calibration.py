@@ -74,10 +74,9 @@ def calibration(found: Mapping[str, Calibration]) -> Any:
 
 def _title(left: Any, right: Any, title: str, one: Calibration) -> None:
     outside = [n for n, good in zip(one.quantities, one.inside, strict=True) if not good] if one.n else []
-    left.set_title(f"{plain(title)}: {one.n} fits", loc="left")
+    counted = " counted too" if one.flagged_too else ""
+    failed = f", {len(one.flagged)} not converged{counted}" if one.flagged else ""
+    left.set_title(f"{plain(title)}: {one.n} fits{failed}", loc="left")
     if outside:
         shown = ", ".join(outside[:2]) + (" ..." if len(outside) > 2 else "")
         right.set_title(f"outside the band: {plain(shown)}", loc="left", color=VERMILION)
-    if one.flagged:
-        note = f"{len(one.flagged)} not converged" + (" (counted)" if one.flagged_too else "")
-        left.set_title(note, loc="right", fontsize=8)

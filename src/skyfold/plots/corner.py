@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfold.component import unknown_name
 from skyfold.errors import SkyfoldError
-from skyfold.plots.style import BLUE, VERMILION, context, new_figure, say_converged
+from skyfold.plots.style import BLUE, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
 from skyfold.plots.tables import PlotTable
 from skyfold.results.notation import axis_label, scale_of, with_errors
 from skyfold.results.summary import QUANTILES, kish, quantiles
@@ -94,9 +94,7 @@ def corner(
                     _draw_pair(ax, axes_of[column], axes_of[row], weights)
                 _label(ax, axes_of[column], axes_of[row], bottom=i == n - 1, left=j == 0 and i > 0)
         figure.align_labels()
-        shown = len([c for c in data.columns if c != "weight"])
-        if parameters is None and shown > n:
-            figure.text(0.99, 0.99, f"the first {n} of {shown} parameters", ha="right", va="top", fontsize=9)
+        say_shown(figure, n, len(data.columns) - 1 if parameters is None else n)
         say_converged(figure, data.meta)
     return figure
 
@@ -195,17 +193,12 @@ def _heights(density: np.ndarray) -> list[float]:
 
 
 def _label(ax: Any, x: _Axis, y: _Axis, *, bottom: bool, left: bool) -> None:
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
     diagonal = x is y
     ax.set_xlim(x.limits)
     if not diagonal:
         ax.set_ylim(y.limits)
     for axis, shown in ((ax.xaxis, bottom), (ax.yaxis, left)):
-        axis.set_major_locator(MaxNLocator(3, prune="both"))
-        formatter = ScalarFormatter(useOffset=False)
-        formatter.set_scientific(False)
-        axis.set_major_formatter(formatter)
+        plain_axis(axis, 3, prune="both")
         axis.set_tick_params(labelbottom=shown, labelleft=shown)
     if diagonal:
         ax.yaxis.set_ticks([])

@@ -10,9 +10,12 @@ import numpy as np
 from skyfold.likelihoods import Gaussian, Poisson
 from skyfold.observation import Observation
 from skyfold.plots.tables import PlotTable
+from skyfold.results.predictive import replicate
 
 #: Quantiles of the bands: 68% and 95%.
 BANDS = {"q025": 0.025, "q16": 0.15865525393145707, "q50": 0.5, "q84": 0.8413447460685429, "q975": 0.975}
+#: The bands from the outer to the inner: keys of their ends, what they hold, and how dark they are drawn.
+SHARES = (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32))
 
 
 def display_table(
@@ -38,7 +41,7 @@ def display_table(
     expected : (n_draws, n_data) expected data of equally weighted draws.
     best : (n_data,) expected data at the best fit; without it there are no residuals.
     components : expected data of additive components at the best fit, by name.
-    seed : seed of replicated data for predictive bands; None for none.
+    seed : seed of replicated data for predictive bands; None, or data that cannot be drawn: no such bands.
     min_significance, max_bins : join data until each bin has this significance, at most so many.
 
     Returns
@@ -71,9 +74,9 @@ def display_table(
     }
     for key, values in zip(BANDS, np.nanquantile(joined(expected), list(BANDS.values()), axis=0), strict=True):
         columns[f"model_{key}"] = values * factor
-    if seed is not None:
-        replicated = joined(observation.sample(np.random.default_rng([seed, 30]), expected))
-        for key, values in zip(BANDS, np.quantile(replicated, list(BANDS.values()), axis=0), strict=True):
+    drawn = None if seed is None else replicate(observation, np.random.default_rng([seed, 30]), expected)
+    if drawn is not None:
+        for key, values in zip(BANDS, np.quantile(joined(drawn), list(BANDS.values()), axis=0), strict=True):
             columns[f"predictive_{key}"] = values * factor
     if best is not None:
         m = joined(best)

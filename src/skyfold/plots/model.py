@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.plots.display import BANDS
+from skyfold.plots.display import BANDS, SHARES
 from skyfold.plots.style import PARTS, VERMILION, context, energy_axis, log_axis, new_figure, say_converged
 from skyfold.plots.tables import PlotTable
 from skyfold.results.contributions import find, select, term_paths
@@ -60,8 +60,7 @@ def table(result: Result, observation: str | None, absorbed: bool, low: float | 
     seen = posterior.pairs[name][1]
     if not hasattr(seen, "energies"):
         raise SkyfoldError(f"'{name}' is not an observation of energies: its model has no spectrum to draw without it.")
-    span = np.asarray(getattr(seen, "edges", seen.energies))
-    edges = np.geomspace(low or span.min(), high or span.max(), _BINS + 1)
+    edges = np.geomspace(*_span(seen, low, high), _BINS + 1)
     paths = term_paths(posterior, name)
     latent = result.equal_weight_latent(1 if result.draws.is_point else _DRAWS)
     points = np.concatenate([result.best_latent[None], latent])
@@ -75,6 +74,16 @@ def table(result: Result, observation: str | None, absorbed: bool, low: float | 
         columns |= {f"component:{part}": values for part, values in zip(paths, best[1:], strict=True)}
     units = {k: "keV" if k in ("x_low", "x_high") else "ph / (cm2 s keV)" for k in columns}
     return PlotTable(columns, units, {"observation": name, "absorbed": absorbed})
+
+
+def _span(observation: Any, low: float | None, high: float | None) -> tuple[float, float]:
+    """Ends of the curve: those given, else those of the data inside the energies on which a model is evaluated."""
+    energies = np.asarray(observation.energies)
+    data = np.clip(getattr(observation, "edges", energies), energies.min(), energies.max())
+    low, high = float(data.min() if low is None else low), float(data.max() if high is None else high)
+    if not 0 < low < high < np.inf:
+        raise SkyfoldError(f"A model is drawn between positive, finite, increasing energies, not {low:g} and {high:g}.")
+    return low, high
 
 
 def model(
@@ -103,7 +112,7 @@ def model(
     Raises
     ------
     SkyfoldError
-        If the observation has no energies, or there is no such kind.
+        If the observation has no energies, there is no such kind, or the ends are no range.
     """
     if kind not in _KINDS:
         raise SkyfoldError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}.")
@@ -114,7 +123,7 @@ def model(
     with context():
         figure = new_figure(6.0, 4.4)
         ax = figure.subplots()
-        for lower, upper, share, alpha in (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32)):
+        for lower, upper, share, alpha in SHARES:
             if not np.array_equal(data[f"model_{lower}"], data[f"model_{upper}"]):
                 y1, y2 = data[f"model_{lower}"] * scale, data[f"model_{upper}"] * scale
                 ax.fill_between(energy, y1, y2, color=VERMILION, alpha=alpha, lw=0, label=f"posterior {share}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.plots.display import display_table, labels, residual_kind
+from skyfold.plots.display import SHARES, display_table, labels, residual_kind
 from skyfold.plots.style import (
     BLACK,
     PARTS,
@@ -33,8 +33,6 @@ _RESIDUALS = {
     "pearson": "(data $-$ model)\n/ error",
     "mixed": "residual [$\\sigma$]",
 }
-
-_SHARES = (("q025", "q975", "95%", 0.18), ("q16", "q84", "68%", 0.32))
 _KINDS = {"predictive": "posterior predictive", "model": "model", "none": ""}
 
 #: Draws behind the bands.
@@ -133,7 +131,7 @@ def _draw_data(ax: Any, part: PlotTable, name: str, colour: str) -> None:
 
 
 def _draw_model(ax: Any, part: PlotTable, colour: str, bands: str, *, single: bool) -> None:
-    for low, high, share, alpha in _SHARES:
+    for low, high, share, alpha in SHARES:
         if f"{bands}_{low}" in part:
             x, y1, y2 = steps(part["x_low"], part["x_high"], part[f"{bands}_{low}"], part[f"{bands}_{high}"])
             label = f"{_KINDS[bands]} {share}" if single else None
@@ -148,7 +146,7 @@ def _proxies(bands: str) -> dict[str, Any]:
     from matplotlib.patches import Patch
 
     found: dict[str, Any] = {"best fit": Line2D([], [], color="0.3", lw=1.3)}
-    for _, _, share, alpha in _SHARES if bands != "none" else ():
+    for _, _, share, alpha in SHARES if bands != "none" else ():
         found[f"{_KINDS[bands]} {share}"] = Patch(facecolor="0.3", alpha=alpha, lw=0)
     return found
 

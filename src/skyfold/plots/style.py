@@ -25,6 +25,9 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
 SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 PARTS = ((GREEN, "--"), (PURPLE, "-."), (ORANGE, (0, (5, 1, 1, 1, 1, 1))), (SKY, ":"), (BLUE, "--"), (BLACK, "-."))
 
+#: Endings of the files that a figure is saved as.
+FORMATS = ("png", "pdf")
+
 #: Settings of every figure.
 SETTINGS: dict[str, Any] = {
     "font.size": 9.5,
@@ -74,7 +77,7 @@ def say_converged(figure: Any, meta: dict[str, Any], axes: Any = None) -> None:
 
 def save(figure: Any, stem: str | Path, dpi: int = 300) -> list[Path]:
     """Write a figure as ``<stem>.png`` and ``<stem>.pdf``; return the two paths."""
-    paths = [Path(f"{stem}.png"), Path(f"{stem}.pdf")]
+    paths = [Path(f"{stem}.{ending}") for ending in FORMATS]
     with context():
         figure.savefig(paths[0], dpi=dpi)
         figure.savefig(paths[1], metadata={"CreationDate": None})
@@ -96,6 +99,22 @@ def steps(low: np.ndarray, high: np.ndarray, *values: np.ndarray) -> tuple[np.nd
     apart = np.flatnonzero(low[1:] > high[:-1] + 1e-6 * np.abs(high[:-1])) + 1
     x = np.insert(np.stack([low, high], axis=1).ravel(), 2 * apart, high[apart - 1])
     return x, *(np.insert(np.repeat(v, 2).astype(float), 2 * apart, np.nan) for v in values)
+
+
+def plain_axis(axis: Any, most: int, prune: str | None = None) -> None:
+    """Give an axis (``ax.xaxis``) at most so many ticks, with labels that are complete by themselves."""
+    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+    axis.set_major_locator(MaxNLocator(most, prune=prune))
+    formatter = ScalarFormatter(useOffset=False)
+    formatter.set_scientific(False)
+    axis.set_major_formatter(formatter)
+
+
+def say_shown(figure: Any, shown: int, of: int) -> None:
+    """Write into the corner of a figure how many of the parameters it shows, where it is not all."""
+    if shown < of:
+        figure.text(0.99, 0.99, f"the first {shown} of {of} parameters", ha="right", va="top", fontsize=9)
 
 
 def log_axis(axis: Any, low: float, high: float) -> None:

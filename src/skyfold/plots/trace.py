@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.plots.style import SERIES, VERMILION, context, new_figure, say_converged
+from skyfold.plots.style import SERIES, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
 from skyfold.plots.tables import PlotTable
 from skyfold.results.notation import axis_label, scale_of
 from skyfold.results.summary import quantiles
@@ -77,17 +77,13 @@ def trace(result: Result) -> Any:
         axes[-1, 0].set_xlabel("value")
         if data.meta["weighted"]:
             axes[0, 1].set_title("median and 16-84% of the first draws", fontsize=9)
-        if len(shown) < len(names):
-            note = f"the first {len(shown)} of {len(names)} parameters"
-            figure.text(0.99, 0.99, note, ha="right", va="top", fontsize=9)
+        say_shown(figure, len(shown), len(names))
         figure.align_labels()
         say_converged(figure, data.meta)
     return figure
 
 
 def _row(left: Any, right: Any, name: str, data: PlotTable) -> None:
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
     low, high = quantiles(data[name], data["weight"], [0.001, 0.999])
     exponent = scale_of(low, high)
     values = data[name] / 10.0**exponent
@@ -112,10 +108,7 @@ def _row(left: Any, right: Any, name: str, data: PlotTable) -> None:
         right.set_ylim(limits)
         right.set_xlim(0, data["draw"].max() + 1)
     for axis in (left.xaxis, right.yaxis):
-        axis.set_major_locator(MaxNLocator(4))
-        formatter = ScalarFormatter(useOffset=False)
-        formatter.set_scientific(False)
-        axis.set_major_formatter(formatter)
+        plain_axis(axis, 4)
 
 
 def _settle(ax: Any, values: np.ndarray, weights: np.ndarray) -> None:

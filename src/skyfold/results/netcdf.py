@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from skyfold.errors import FileFormatError
+from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.inference.draws import Draws
 from skyfold.plots.tables import PlotTable
 from skyfold.results.description import Description
@@ -54,11 +54,24 @@ class Saved:
 
 
 def write(path: str | os.PathLike[str], saved: Saved) -> Path:
-    """Write a file; one that exists is replaced at once when the new one is complete."""
+    """Write a file; one that exists is replaced at once when the new one is complete.
+
+    Raises
+    ------
+    SkyfoldError
+        If there is no such folder, or the file cannot be written there.
+    """
     import netCDF4
 
     target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    if target.is_dir() or not target.name:
+        raise SkyfoldError(f"{path}: this is a folder; name a file in it, such as {target / 'result.nc'}.")
+    if not target.parent.is_dir():
+        raise SkyfoldError(f"{path}: there is no folder {target.parent}; make it first, or name another.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise SkyfoldError(f"{path}: the file cannot be written ({error.strerror}); name another folder.") from None
     os.close(handle)
     try:
         with netCDF4.Dataset(name, "w", format="NETCDF4") as file:
@@ -75,6 +88,9 @@ def write(path: str | os.PathLike[str], saved: Saved) -> Path:
                 _write_table(own.createGroup(f"plot_data/{key}"), table)
         _permit(name)
         os.replace(name, target)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise SkyfoldError(f"{path}: the file cannot be written ({error.strerror or error}).") from error
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -26,16 +26,19 @@ class Goodness:
 
     Attributes
     ----------
-    p_value : fraction of replicates whose statistic is at least that of the data, for the same draw.
+    p_value : fraction of replicates whose statistic is at least that of the data, for the same draw; NaN where no data
+        can be drawn.
     observations : the same for each observation.
     replicates : number of replicates.
     statistic : name of the statistic.
+    note : why there is none.
     """
 
     p_value: float
     observations: dict[str, float]
     replicates: int
     statistic: str
+    note: str = ""
 
 
 def in_chunks(function: Callable[[np.ndarray], Any], *arrays: np.ndarray, size: int = CHUNK) -> Any:
@@ -79,6 +82,14 @@ def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray)
     return in_chunks(call, np.asarray(expected), *stacked)
 
 
+def replicate(observation: Observation, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray | None:
+    """Draw data for expected data (..., n_data); None where they are too large, or no numbers, to be drawn for."""
+    try:
+        return observation.sample(rng, expected)
+    except ValueError:
+        return None
+
+
 @jax.jit(static_argnums=(0, 1))
 def _statistics(kind: Any, changed: tuple[int, ...], rest: tuple[Any, ...], stacked: Any, expected: Any) -> Any:
     def one(own: Any, m: Any) -> Any:
@@ -103,6 +114,11 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     posterior : model and data.
     latent : (n, ndim) equally weighted draws; a single row repeated makes it the check of a point.
     seed : seed of the replicates.
+
+    Returns
+    -------
+    Goodness
+        With p = NaN and a note where no data can be drawn, such as for 1e300 expected counts.
     """
     unique, index = np.unique(latent, axis=0, return_inverse=True)
     expected = predict(posterior, unique)
@@ -113,7 +129,15 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     for name, (_, observation) in posterior.pairs.items():
         m = expected[name][index]
         own = statistics(observation, np.asarray(observation.data), m)
-        other = statistics(observation, observation.sample(rng, m), m)
+        drawn = replicate(observation, rng, m)
+        if drawn is None:
+            return _impossible(posterior, f"no data can be drawn for '{name}': {np.max(m):.3g} are expected of a datum")
+        other = statistics(observation, drawn, m)
         values[name] = float(np.mean(other >= own))
         observed, replicated = observed + own, replicated + other
     return Goodness(float(np.mean(replicated >= observed)), values, len(latent), posterior.statistic_name)
+
+
+def _impossible(posterior: Posterior, note: str) -> Goodness:
+    nothing = dict.fromkeys(posterior.pairs, float("nan"))
+    return Goodness(float("nan"), nothing, 0, posterior.statistic_name, note)

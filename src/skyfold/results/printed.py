@@ -49,7 +49,8 @@ def _header(result: Result) -> list[str]:
         lines.append(f"{s['name']} {s['value']:.2f} for {s['n_data']} data, {s['dof']} dof ({where})")
     if result.has_goodness:
         g = result.goodness
-        lines.append(f"posterior predictive check: p = {g.p_value:.3f} ({g.replicates} replicates of {g.statistic})")
+        found = f"p = {g.p_value:.3f} ({g.replicates} replicates of {g.statistic})"
+        lines.append(f"posterior predictive check: {f'none, {g.note}' if g.note else found}")
     if draws.log_evidence is not None:
         error = f" +- {draws.log_evidence_error:.2g}" if draws.log_evidence_error is not None else ""
         lines.append(f"ln evidence {draws.log_evidence:.3f}{error}")

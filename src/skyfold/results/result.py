@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.results.comparison import Predictions
 from skyfold.results.derived import DerivedQuantities
 from skyfold.results.description import Description
 from skyfold.results.figures import Figures
-from skyfold.results.summary import Marginal, kish, marginals, standard_errors
+from skyfold.results.summary import Marginal, held_coordinates, kish, marginals, standard_errors
 
 if TYPE_CHECKING:
     from skyfold.inference.draws import Draws
@@ -29,7 +30,7 @@ MOST_DRAWS = 4000
 _STEP = 1e-4
 
 
-class Result(DerivedQuantities, Figures):
+class Result(DerivedQuantities, Figures, Predictions):
     """What a fit found.
 
     Parameters
@@ -229,7 +230,9 @@ class Result(DerivedQuantities, Figures):
             values = self._values(steps[None])
             flat = np.concatenate([v[0].reshape(2 * n, -1) for v in values.values()], axis=1)
             jacobian = (flat[:n] - flat[n:]).T / (2 * _STEP)
-            self._facts["standard_errors"] = standard_errors(point, np.asarray(metric), jacobian)
+            self._facts["standard_errors"] = standard_errors(
+                np.asarray(metric), jacobian, held_coordinates(point, self.description)
+            )
         return np.asarray(self._facts["standard_errors"])
 
     def summary(self) -> Any:
@@ -343,17 +346,37 @@ class Result(DerivedQuantities, Figures):
                     f"{path}: the file is of another posterior, with {saved.description.n_data} data and the "
                     f"parameters {', '.join(f'{n} ~ {p}' for n, p in theirs)}. Give the posterior that was fitted."
                 )
+            result._check_same(path)
         return result
 
+    def _check_same(self, path: Any) -> None:
+        """Refuse a posterior whose data or model give other numbers than those in the file."""
+        for name, (_, observation) in self.posterior.pairs.items():
+            if not np.array_equal(np.asarray(observation.data), self._observed.get(name)):
+                raise SkyfoldError(f"{path}: the data of '{name}' are not those that were fitted.")
+        at = self.draws.latent.reshape(-1, self.description.ndim)[0]
+        then, now = float(self.draws.log_likelihood.ravel()[0]), float(self.posterior.log_likelihood(at))
+        if not np.isclose(then, now, rtol=1e-6, atol=1e-6):
+            raise SkyfoldError(
+                f"{path}: the model of this posterior is another one: at the first draw its log-likelihood is "
+                f"{now:.6g}, in the file it is {then:.6g}. Give the posterior that was fitted."
+            )
+
     def to_inference_data(self) -> Any:
-        """Return the equally weighted draws as ArviZ InferenceData (imports ArviZ)."""
+        """Return the equally weighted draws as ArviZ InferenceData (imports ArviZ).
+
+        With the posterior at hand, and data that are conditionally independent, there is a group ``log_likelihood``
+        with the log-likelihood of each datum by observation, which ``arviz.loo(data, var_name=...)`` takes.
+        """
         from skyfold.results.summary import load_arviz
 
         index = self.equal_weight_indices()
         shape = next(iter(self.equal_weight.values())).shape[:2]
         chosen = self.draws.log_likelihood.ravel()[index].reshape(shape)
+        known = self._posterior is not None and all(o.independent for _, o in self._posterior.pairs.values())
         return load_arviz().from_dict(
             posterior=self.equal_weight,
+            log_likelihood=self.log_likelihoods if known else None,
             sample_stats={"total_log_likelihood": chosen},
             observed_data=self._observed,
             attrs={"inference_library": "skyfold", "method": self.method, "converged": int(self.converged)},

@@ -244,6 +244,15 @@ def _limit(z: np.ndarray, weights: np.ndarray, p: ParameterDescription) -> tuple
     return "", ""
 
 
+def held_coordinates(latent: np.ndarray, description: Description) -> np.ndarray:
+    """Coordinates (ndim,) of a point that are at a sharp bound of their prior."""
+    held = np.zeros(len(latent), dtype=bool)
+    for p in description.parameters:
+        z = latent[slice(*p.latent)]
+        held[slice(*p.latent)] = (p.bounded[0] & (z <= -_EDGE)) | (p.bounded[1] & (z >= _EDGE))
+    return held
+
+
 def _at_bound(z: float, p: ParameterDescription) -> str:
     if p.bounded[0] and z <= -_EDGE:
         return "at the lower bound of its prior"
@@ -252,16 +261,16 @@ def _at_bound(z: float, p: ParameterDescription) -> str:
     return ""
 
 
-def standard_errors(latent: np.ndarray, metric: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+def standard_errors(metric: np.ndarray, jacobian: np.ndarray, held: np.ndarray) -> np.ndarray:
     r"""Compute standard errors of a point estimate from its Fisher metric.
 
     .. math:: \mathrm{Cov}(x) = J F^{-1} J^T
 
     Parameters
     ----------
-    latent : (ndim,) the point.
     metric : (ndim, ndim) Fisher metric F in latent coordinates.
     jacobian : (n_entries, ndim) derivative J of the values with respect to the latent coordinates.
+    held : (ndim,) bool, coordinates at a bound of their prior, which take no part.
 
     Returns
     -------
@@ -269,7 +278,7 @@ def standard_errors(latent: np.ndarray, metric: np.ndarray, jacobian: np.ndarray
         NaN for values at a bound of their prior, and where the data do not constrain the value at all.
     """
     metric, jacobian = np.asarray(metric, dtype=float), np.asarray(jacobian, dtype=float)
-    inside = np.abs(latent) < _EDGE
+    inside = ~np.asarray(held, dtype=bool)
     errors = np.full(len(jacobian), np.nan)
     if not inside.any():
         return errors

@@ -33,6 +33,8 @@ def find(name: str, folder: Path, *, remembered: bool = True) -> Path | None:
 
 
 def _variants(path: Path) -> Path | None:
+    if not path.name:  # the folder itself, or the root
+        return None
     other = path.with_suffix("") if path.suffix.lower() == ".gz" else path.with_name(path.name + ".gz")
     for candidate in (path, other):
         if candidate.is_file():

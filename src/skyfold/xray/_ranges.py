@@ -25,7 +25,7 @@ def ranges(given: tuple[Any, ...], channels: bool) -> list[tuple[float, float]]:
 def _range(pair: Any, channels: bool) -> tuple[float, float]:
     if _single(pair) or len(pair) != 2:
         raise SkyfoldError(f"The range {pair!r} is not a pair (low, high).")
-    first, second = (None if end is None else _kev(end, channels) for end in pair)
+    first, second = (None if end is None else _end(end, channels) for end in pair)
     if any(end is not None and np.isnan(end) for end in (first, second)):
         raise SkyfoldError(f"The range {pair!r} holds a value that is not a number.")
     if any(_is_length(end) for end in pair):
@@ -44,17 +44,30 @@ def _is_length(end: Any) -> bool:
     return hasattr(end, "unit") and end.unit.physical_type == "length"
 
 
-def _kev(end: Any, channels: bool) -> float:
-    if hasattr(end, "unit"):
-        if channels:
-            raise SkyfoldError(f"Channels have no unit, got {end}.")
-        from astropy import units
+def _end(end: Any, channels: bool) -> float:
+    if channels and hasattr(end, "unit"):
+        raise SkyfoldError(f"Channels have no unit, got {end}.")
+    return kev(end, "end of a range")
 
-        try:
-            return float(end.to_value(units.keV, equivalencies=units.spectral()))
-        except units.UnitConversionError:
-            raise SkyfoldError(f"{end} is neither an energy nor a wavelength.") from None
+
+def kev(value: Any, what: str) -> float:
+    """Turn a number of keV, or a quantity (energy, wavelength or frequency), into a number of keV.
+
+    Raises
+    ------
+    SkyfoldError
+        If it is neither; `what` says what it is for.
+    """
     try:
-        return float(end)
-    except (TypeError, ValueError):
-        raise SkyfoldError(f"The end {end!r} of a range is not a number.") from None
+        if hasattr(value, "unit"):
+            from astropy import units
+
+            try:
+                return float(value.to_value(units.keV, equivalencies=units.spectral()))
+            except units.UnitConversionError:
+                raise SkyfoldError(f"{value} is neither an energy nor a wavelength.") from None
+        return float(value)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, SkyfoldError):
+            raise
+        raise SkyfoldError(f"The {what} {value!r} is not a number.") from None

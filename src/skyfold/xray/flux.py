@@ -13,6 +13,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.results.contributions import find, select
 from skyfold.results.derived import Derived
 from skyfold.results.evaluation import apply
+from skyfold.xray._ranges import kev
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
@@ -64,9 +65,11 @@ def flux(
 ) -> Derived:
     """Flux between two observed energies; parameters as in `skyfold.results.result.Result.flux`."""
     name, path = find(result.posterior, component, observation)
-    low, high = _energy(low), _energy(high)
-    if not 0 < low < high:
-        raise SkyfoldError(f"A flux needs a band of positive, increasing energies in keV, not {low:g} .. {high:g}.")
+    low, high = kev(low, "end of a band"), kev(high, "end of a band")
+    if not 0 < low < high < np.inf:
+        raise SkyfoldError(
+            f"A flux needs a band of positive, finite, increasing energies in keV, not {low:g} .. {high:g}."
+        )
     values = _flux(result, low, high, path, absorbed, photons, name)
     what = component or "whole model"
     left_out = [] if absorbed else _left_out(result.posterior.pairs[name][0], path)
@@ -92,9 +95,11 @@ def luminosity(
 
     Parameters as in `skyfold.results.result.Result.luminosity`.
     """
-    z = 0.0 if redshift is None else float(redshift)
+    z = 0.0 if redshift is None else _finite(redshift, "redshift")
+    if not z > -1.0:
+        raise SkyfoldError(f"The redshift {z:g} is impossible: it must lie above -1.")
     centimetres, how = _distance(redshift, distance, cosmology)
-    low, high = _energy(low), _energy(high)
+    low, high = kev(low, "end of a band"), kev(high, "end of a band")
     observed = flux(result, low / (1 + z), high / (1 + z), component=component, absorbed=False, observation=observation)
     values = observed.values * 4.0 * np.pi * centimetres**2
     note = "; ".join(n for n in (observed.note, how) if n)
@@ -139,11 +144,11 @@ def _left_out(model: Any, path: tuple[Any, ...] | None) -> list[str]:
 def _distance(redshift: float | None, distance: Any, cosmology: Any) -> tuple[float, str]:
     """Luminosity distance in cm, and how it was found."""
     if distance is not None:
-        if hasattr(distance, "to_value"):
-            import astropy.units as u
-
-            return float(distance.to_value(u.cm)), f"distance {distance:g}"
-        return float(distance) * CM_PER_MPC, f"distance {float(distance):g} Mpc"
+        megaparsecs = _megaparsecs(distance)
+        if not 0 < megaparsecs < np.inf:
+            raise SkyfoldError(f"The distance {distance!r} of a luminosity must be positive and finite.")
+        shown = f"{distance:g}" if hasattr(distance, "unit") else f"{megaparsecs:g} Mpc"
+        return megaparsecs * CM_PER_MPC, f"distance {shown}"
     if redshift is None or not redshift > 0:
         raise SkyfoldError("A luminosity needs a positive redshift, or a distance (Mpc or an astropy Quantity).")
     import astropy.units as u
@@ -155,9 +160,22 @@ def _distance(redshift: float | None, distance: Any, cosmology: Any) -> tuple[fl
     return float(cosmology.luminosity_distance(redshift).to_value(u.cm)), f"z = {redshift:g}, {cosmology.name}"
 
 
-def _energy(value: Any) -> float:
-    if hasattr(value, "to_value"):
+def _megaparsecs(distance: Any) -> float:
+    if hasattr(distance, "unit"):
         import astropy.units as u
 
-        value = value.to_value(u.keV, u.spectral())
-    return float(value)
+        try:
+            return float(distance.to_value(u.Mpc))
+        except (u.UnitConversionError, TypeError):
+            raise SkyfoldError(f"{distance!r} is no distance; give Mpc or an astropy Quantity of length.") from None
+    return _finite(distance, "distance")
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise SkyfoldError(f"The {what} {value!r} is not a number.") from None
+    if not np.isfinite(number):
+        raise SkyfoldError(f"The {what} {value!r} is not finite.")
+    return number

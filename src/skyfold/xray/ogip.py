@@ -36,7 +36,7 @@ class Pha:
     first_channel : lowest legal channel number (TLMIN of CHANNEL); None where the file does not say.
     detector_channels : number of channels of the detector (DETCHANS).
     counts : (n,) counts; a RATE is multiplied by the exposure.
-    exposure : s.
+    exposure : s; one number, or (n,) where the file has it for each channel.
     area_scaling, back_scaling : (n,) AREASCAL and BACKSCAL.
     quality : (n,) 0 good, anything else bad.
     grouping : (n,) 1 begins a group, -1 continues it, 0 no grouping.
@@ -53,7 +53,7 @@ class Pha:
     first_channel: int | None
     detector_channels: int
     counts: np.ndarray
-    exposure: float
+    exposure: float | np.ndarray
     area_scaling: np.ndarray
     back_scaling: np.ndarray
     quality: np.ndarray
@@ -68,7 +68,8 @@ class Pha:
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Pha({self.path}, {len(self.channels)} channels, {self.counts.sum():.6g} counts, {self.exposure:.6g} s)"
+        size = f"{len(self.channels)} channels, {self.counts.sum():.6g} counts"
+        return f"Pha({self.path}, {size}, {np.max(self.exposure):.6g} s)"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,9 +169,6 @@ def _refuse_type_two(table: Table) -> None:
 
 
 def _pha(table: Table) -> Pha:
-    exposure = table.number("EXPOSURE")
-    if exposure <= 0:
-        raise table.fault(f"EXPOSURE = {exposure:g} s", "The exposure must be above zero")
     kind = "RATE" if table.has("RATE") and not table.has("COUNTS") else "COUNTS"
     values = table.column(kind)
     if len(values) == 0:
@@ -178,9 +176,10 @@ def _pha(table: Table) -> Pha:
     detector = int(table.number("DETCHANS", len(values)))
     channels, first = _channels(table, len(values), detector)
     quality = table.per_row("QUALITY", 0).astype(int)
+    exposure = _exposure(table, quality)
     net = str(table.keyword("HDUCLAS2", "")).upper() == "NET"
     _require_counts(table, kind, values, quality, net)
-    factor = exposure if kind == "RATE" else 1.0
+    factor = exposure if kind == "RATE" else np.ones(len(values))
     stat_err = table.column("STAT_ERR") * factor if table.has("STAT_ERR") else None
     scalings = [_scaling(table, name, quality) for name in ("AREASCAL", "BACKSCAL")]
     order = np.argsort(channels, kind="stable")
@@ -190,8 +189,8 @@ def _pha(table: Table) -> Pha:
         channels=channels[order],
         first_channel=first,
         detector_channels=detector,
-        counts=np.where(np.isfinite(values), values, 0.0)[order] * factor,
-        exposure=exposure,
+        counts=(np.where(np.isfinite(values), values, 0.0) * factor)[order],
+        exposure=float(exposure[0]) if np.all(exposure == exposure[0]) else exposure[order],
         area_scaling=scalings[0][order],
         back_scaling=scalings[1][order],
         quality=quality[order],
@@ -245,6 +244,24 @@ def _require_counts(table: Table, kind: str, values: np.ndarray, quality: np.nda
                 column=kind,
                 row=row,
             )
+
+
+def _exposure(table: Table, quality: np.ndarray) -> np.ndarray:
+    """Return the exposure of each row, whether it is a column or a keyword; zero in bad channels without one."""
+    column = table.has("EXPOSURE")
+    values = table.column("EXPOSURE") if column else np.full(len(quality), table.number("EXPOSURE"))
+    positive = np.isfinite(values) & (values > 0)
+    wrong = np.flatnonzero(~positive & ((quality == 0) if column else True))
+    if wrong.size:
+        row = int(wrong[0])
+        more = f" in a channel of good quality ({wrong.size} such rows)" if column else ""
+        raise table.fault(
+            f"EXPOSURE = {values[row]:g} s{more}",
+            "The exposure must be above zero",
+            column="EXPOSURE" if column else "",
+            row=row if column else None,
+        )
+    return np.where(positive, values, 0.0)
 
 
 def _scaling(table: Table, name: str, quality: np.ndarray) -> np.ndarray:

@@ -42,6 +42,10 @@ class Response(eqx.Module):
         inside = _reached(np.flatnonzero(matrix.any(axis=0)))
         return Response(np.ascontiguousarray(matrix[:, inside]), self.edges[inside.start : inside.stop + 1])
 
+    def responds(self) -> np.ndarray:
+        """Return which groups any energy reaches, (n_groups,)."""
+        return np.asarray(self.matrix).any(axis=1)
+
     def total(self) -> np.ndarray:
         """Return the effective area times exposure that reaches the groups, (n_energies,) cm^2 s."""
         return np.asarray(self.matrix).sum(axis=0)
@@ -71,6 +75,10 @@ class SparseResponse(eqx.Module):
         inside = _reached(np.unique(columns[weights != 0]))
         columns = np.clip(columns - inside.start, 0, inside.stop - inside.start - 1)
         return SparseResponse(columns, weights, self.edges[inside.start : inside.stop + 1])
+
+    def responds(self) -> np.ndarray:
+        """Return which groups any energy reaches, (n_groups,)."""
+        return np.asarray(self.weights).any(axis=1)
 
     def total(self) -> np.ndarray:
         """Return the effective area times exposure that reaches the groups, (n_energies,) cm^2 s."""

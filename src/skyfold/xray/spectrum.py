@@ -97,10 +97,19 @@ class Spectrum(Observation):
             Where a background is found: it is shown, not fitted.
         MissingFileWarning
             Where the header names a background that is not there.
+        ResponseWarning
+            Where the response is used without an effective area, or groups with counts have no response at all.
         """
+        if not os.fspath(path).strip():
+            raise FileFormatError("The name of the spectrum is empty. Name a PHA file")
         pha = read_pha(_locate.find(os.fspath(path), Path(), remembered=False) or path)
         rmf = response if isinstance(response, Rmf) else _file(pha, response, pha.response_file, "RESPFILE")
         if rmf is None:
+            if response is not None:
+                raise FileFormatError(
+                    f"{pha.path}: response = {str(response)!r} names no file, and a spectrum needs a response. "
+                    f"Name one, or leave it out for that of the header (RESPFILE = {pha.response_file!r})"
+                )
             raise FileFormatError(
                 f"{pha.path}: the header names no response (RESPFILE = {pha.response_file!r}). Name one: "
                 f"Spectrum.read({str(path)!r}, response='...')"
@@ -143,15 +152,43 @@ class Spectrum(Observation):
         group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
         group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
         default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
-        return cls(
+        spectrum = cls(
             likelihood=_likelihood(pha, divided),
             annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided)),
             response=build(rmf, arf, group, weight, len(divided)),
         )
+        spectrum.check_response()
+        return spectrum
 
     def predict(self, model: Any) -> jax.Array:
-        """Return the expected counts of each noticed group, (n_groups,), for a model without free parameters."""
+        """Return the expected counts of each noticed group, (n_groups,), for a model without free parameters.
+
+        Raises
+        ------
+        SkyfoldError
+            If the model is a factor without any light.
+        """
+        if getattr(model, "kind", "additive") != "additive":
+            raise SkyfoldError(
+                f"'{model!r}' is {model.kind}, a factor without any light: nothing can be predicted from it for "
+                f"'{self.name}'; multiply it with an additive component."
+            )
         return self.response.fold(model.evaluate(self.response.edges))
+
+    def with_data(self, data: Any) -> Self:
+        """Same spectrum with other counts, (n_groups,).
+
+        Raises
+        ------
+        SkyfoldError
+            If they are not one number per noticed group.
+        """
+        if np.shape(data) != (self.n_data,):
+            raise SkyfoldError(
+                f"'{self.name}' has {self.n_data} noticed groups, and the data given have the shape {np.shape(data)}; "
+                "give one number per group."
+            )
+        return super().with_data(data)
 
     def notice(self, *given: Any, channels: bool = False) -> Self:
         """Keep the groups that lie wholly inside one of the ranges, of those noticed so far.
@@ -206,7 +243,32 @@ class Spectrum(Observation):
             if isinstance(part, Gaussian)
             else Poisson(part.data[chosen])
         )
-        return replace(self, likelihood=part, response=self.response.take(chosen), annotation=Annotation(files))
+        spectrum = replace(self, likelihood=part, response=self.response.take(chosen), annotation=Annotation(files))
+        spectrum.check_response()
+        return spectrum
+
+    def check_response(self) -> None:
+        """Warn of groups that hold counts and that no photon of any energy can reach.
+
+        Warns
+        -----
+        ResponseWarning
+            Where there are such groups.
+        """
+        blind = np.flatnonzero(~self.response.responds() & (np.asarray(self.counts) != 0))
+        if blind.size == 0:
+            return
+        runs = np.split(blind, np.flatnonzero(np.diff(blind) > 1) + 1)
+        spans = [f"{self.edges[run].min():.4g}-{self.edges[run].max():.4g}" for run in runs]
+        shown = ", ".join(spans if len(spans) <= 4 else [*spans[:2], "...", spans[-1]])
+        many = f"{blind.size} groups hold" if blind.size > 1 else "1 group holds"
+        warnings.warn(
+            f"{self.files.pha.path or self.name}: {many} {np.sum(self.counts[blind]):.6g} counts where the response is "
+            f"zero, at {shown} keV: no model can explain them, and the statistic would be theirs alone. Leave them out "
+            "with notice(low, high)",
+            ResponseWarning,
+            stacklevel=4,
+        )
 
     @property
     def files(self) -> Files:
@@ -220,8 +282,8 @@ class Spectrum(Observation):
 
     @property
     def exposure(self) -> float:
-        """Exposure, s."""
-        return self.files.pha.exposure
+        """Exposure, s; the longest of any channel where they differ."""
+        return float(np.max(self.files.pha.exposure))
 
     @property
     def energies(self) -> np.ndarray:
@@ -244,7 +306,10 @@ class Spectrum(Observation):
     @property
     def rate_factor(self) -> np.ndarray:
         """Factor from counts to counts/s/keV, (n_groups,)."""
-        return 1.0 / (self.exposure * np.diff(self.edges, axis=1)[:, 0])
+        files = self.files
+        channels = files.groups.sum(np.ones(len(files.pha.channels)))
+        exposure = files.groups.sum(np.broadcast_to(files.pha.exposure, len(files.pha.channels))) / channels
+        return 1.0 / (exposure * np.diff(self.edges, axis=1)[:, 0])
 
     @property
     def background(self) -> Pha | None:

@@ -22,7 +22,7 @@ def write_pha(path: str | os.PathLike[str], pha: Pha, *, overwrite: bool = False
     Parameters
     ----------
     path : file to write.
-    pha : record; scalings that do not vary with the channel become keywords.
+    pha : record; scalings and exposures that do not vary with the channel become keywords.
     overwrite : replace an existing file.
     """
     from astropy.io import fits
@@ -43,6 +43,7 @@ def write_pha(path: str | os.PathLike[str], pha: Pha, *, overwrite: bool = False
         ("GROUPING", pha.grouping, "I"),
         ("AREASCAL", pha.area_scaling, "D"),
         ("BACKSCAL", pha.back_scaling, "D"),
+        ("EXPOSURE", np.broadcast_to(np.asarray(pha.exposure, float), len(pha.counts)), "D"),
     ):
         if len(values) and np.all(values == values[0]) and not (form == "I" and values[0]):
             scalars[name] = int(values[0]) if form == "I" else float(values[0])
@@ -50,7 +51,7 @@ def write_pha(path: str | os.PathLike[str], pha: Pha, *, overwrite: bool = False
             columns.append(fits.Column(name, form, array=values))
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
     _head(hdu, pha.keywords, HDUCLAS1="SPECTRUM", HDUVERS="1.2.1", HDUCLAS2="NET" if pha.net else "TOTAL")
-    _head(hdu, {}, HDUCLAS3="COUNT", HDUCLAS4="TYPE:I", EXPOSURE=pha.exposure, **scalars)
+    _head(hdu, {}, HDUCLAS3="COUNT", HDUCLAS4="TYPE:I", **scalars)
     _head(
         hdu,
         {},

@@ -81,11 +81,14 @@ def _evaluate(model: SpectralModel, edges: jax.Array) -> jax.Array:
 
 def energy_edges(edges: Any) -> np.ndarray:
     """Bin edges as a checked float64 array in keV (quantities, wavelengths included, are converted)."""
-    if hasattr(edges, "to_value"):
-        import astropy.units as u
+    try:
+        if hasattr(edges, "to_value"):
+            import astropy.units as u
 
-        edges = np.sort(edges.to_value(u.keV, u.spectral()))
-    edges = np.asarray(edges, dtype=np.float64)
+            edges = np.sort(edges.to_value(u.keV, u.spectral()))
+        edges = np.asarray(edges, dtype=np.float64)
+    except (TypeError, ValueError):  # words, ragged lists, quantities of another kind
+        raise SkyfoldError(f"Energy edges must be a list of numbers in keV, or a quantity; got {edges!r}.") from None
     increasing = edges.ndim == 1 and edges.size >= 2 and np.all(np.diff(edges) > 0)
     if not increasing or not edges[0] > 0 or not np.isfinite(edges[-1]):
         raise SkyfoldError("Energy edges must be a list of at least two positive, finite, increasing numbers in keV.")

@@ -1,0 +1,304 @@
+"""Correction: what importance weights say of an approximation, and draws that make up for what it lacks.
+
+Every approximation q of the posterior p is judged by the weights p/q of its own draws: their Pareto k-hat and their
+effective number (Yao, Vehtari, Simpson & Gelman 2018, PMLR 80, 5581). Weights can only tell of what has been drawn,
+and an over-confident q draws nothing where it lacks mass. So it is also judged against a pool: its draws and those of
+scouts, wide Student-t copies of q and of the Laplace approximation, all weighted by the mixture of what they came from
+(Hesterberg 1995, Technometrics 37, 185; Owen & Zhou 2000, JASA 95, 135). The pool is what PSIS corrects with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import gammaln, logsumexp
+
+from skyfold.errors import SkyfoldError
+from skyfold.inference.chains import LEAST_ESS
+from skyfold.inference.maximum import evaluate
+from skyfold.inference.psis import RELIABLE, pareto_k
+from skyfold.inference.quasirandom import student_points
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: What may be done with the draws of an approximation.
+CORRECTIONS = ("none", "psis", "mcmc")
+#: Relative error of a standard deviation, and shift of a mean in standard deviations, that is reported.
+WORST_SD, WORST_SHIFT = 0.10, 0.10
+#: Mass of modes that q does not cover, by their Laplace approximations, that is reported.
+WORST_MISSED = 0.01
+#: Half the degrees of freedom of the scouts, and how much wider they are than what they copy.
+_PAIRS, _WIDENED = 4, 1.5
+#: Mass beyond the 5% or 95% point of q, over 5%, that is reported.
+WORST_TAIL = 1.5
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Draws of an approximation q with their importance weights.
+
+    Attributes
+    ----------
+    z : (n, ndim) latent vectors.
+    x : (n, ndim) the same in the coordinates in which q was made.
+    log_likelihood : (n,)
+    raw, smoothed : (n,) logarithms of p/q, as they are and with their largest Pareto-smoothed.
+    khat : shape of the Pareto tail of the weights.
+    effective : Kish effective number of draws, of the smoothed weights.
+    bound : mean of the raw log weights, the evidence lower bound (ELBO), and its standard error.
+    normalised : whether q's density is normalised, so that `bound` and the evidence mean something.
+    """
+
+    z: np.ndarray
+    x: np.ndarray
+    log_likelihood: np.ndarray
+    raw: np.ndarray
+    smoothed: np.ndarray
+    khat: float
+    effective: float
+    bound: tuple[float, float]
+    normalised: bool
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Smoothed weights (n,), normalised."""
+        return np.exp(self.smoothed - logsumexp(self.smoothed))
+
+    def log_evidence(self) -> tuple[float, float] | tuple[None, None]:
+        """Log evidence and its standard error; None where the weights are not to be trusted."""
+        if not self.normalised or not self.khat < RELIABLE:
+            return None, None
+        value = float(logsumexp(self.smoothed) - np.log(len(self.smoothed)))
+        return value, float(np.std(np.exp(self.smoothed - value)) / np.sqrt(len(self.smoothed)))
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean (ndim,) and covariance (ndim, ndim) of `x`."""
+        mean = self.weights @ self.x
+        offset = self.x - mean
+        return mean, (self.weights[:, None] * offset).T @ offset
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An approximation q: the weights of its own draws, and the pool of these and the scouts'."""
+
+    own: Weighed
+    pool: Weighed
+
+    def faults(self) -> dict[str, np.ndarray]:
+        """Per coordinate: ``sd`` of q over the pool's, ``shift`` of q's mean in sds of the pool, ``tail`` mass.
+
+        The tail is the mass beyond q's 5% or 95% point, whichever is larger, over 5%: 1 where q is right.
+        """
+        mean, covariance = self.pool.moments()
+        sd = np.sqrt(np.diagonal(covariance))
+        x = self.own.x
+        low, high = np.quantile(x, [0.05, 0.95], axis=0)
+        weights = self.pool.weights
+        tail = np.maximum(weights @ (self.pool.x < low), weights @ (self.pool.x > high)) / 0.05
+        return {"sd": x.std(axis=0) / sd, "shift": (x.mean(axis=0) - mean) / sd, "tail": tail}
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Numbers for `Draws.diagnostics`; those that end in ``_pool`` are of the pool, the others of q itself."""
+        faults = self.faults()
+        numbers: dict[str, Any] = {
+            "khat": self.own.khat,
+            "effective": self.own.effective,
+            "efficiency": self.own.effective / len(self.own.raw),
+            "khat_pool": self.pool.khat,
+            "effective_pool": self.pool.effective,
+            "sd_ratio": faults["sd"],
+            "mean_shift": faults["shift"],
+            "tail_mass": faults["tail"],
+        }
+        if self.own.normalised:
+            numbers.update(elbo=self.own.bound[0], elbo_error=self.own.bound[1])
+        return numbers
+
+
+def weigh(
+    posterior: Posterior,
+    z: np.ndarray,
+    x: np.ndarray,
+    log_q: np.ndarray,
+    own: int,
+    log_pool: np.ndarray,
+    *,
+    normalised: bool = True,
+) -> Judged:
+    """Weigh draws of an approximation and of scouts.
+
+    Parameters
+    ----------
+    z : (n, ndim) latent vectors, those drawn from q first.
+    x : (n, ndim) the same in the coordinates in which q was made.
+    log_q, log_pool : (n,) log density, in latent space, of q and of the mixture that all were drawn from.
+    own : how many were drawn from q.
+    normalised : whether the densities are, or lack a constant.
+
+    Raises
+    ------
+    SkyfoldError
+        If the posterior density is zero, or not a number, at all draws of q.
+    """
+    density, likelihood = evaluate(posterior, z)
+    if not np.any(np.isfinite(density[:own] - log_q[:own])):
+        raise SkyfoldError(
+            "The posterior density is not finite at any draw of the approximation: it diverged. Lower learning_rate, "
+            "or use sf.NUTS()."
+        )
+    first = slice(0, own)
+    return Judged(
+        _weighed(z[first], x[first], density[first], likelihood[first], log_q[first], normalised),
+        _weighed(z, x, density, likelihood, log_pool, normalised),
+    )
+
+
+def _weighed(
+    z: np.ndarray, x: np.ndarray, density: np.ndarray, likelihood: np.ndarray, log_q: np.ndarray, normalised: bool
+) -> Weighed:
+    good = np.isfinite(density) & np.isfinite(log_q)
+    raw = np.full(len(z), -np.inf)
+    raw[good] = density[good] - log_q[good]
+    # weights that differ by rounding only have no tail
+    flat = np.all(good) and np.ptp(raw) < 1e-6
+    smoothed = raw if flat else pareto_smoothed(raw)
+    weights = np.exp(smoothed - np.max(smoothed))
+    bound = float(np.mean(raw)), float(np.std(raw[good]) / np.sqrt(len(raw)))
+    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    khat = 0.0 if flat else pareto_k(raw)
+    x = np.where(np.isfinite(x), x, 0.0)
+    return Weighed(z, x, likelihood, raw, smoothed, khat, effective, bound, normalised)
+
+
+def scouts(n: int, ndim: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard draws (n, ndim) of the scouts, Student-t with 8 degrees of freedom, widened."""
+    return _WIDENED * student_points(n, ndim, _PAIRS, rng)
+
+
+def log_scouts(e: np.ndarray) -> np.ndarray:
+    """Log density (n,) of `scouts` at standard coordinates (n, ndim)."""
+    ndim, nu = e.shape[1], 2.0 * _PAIRS
+    constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi) - ndim * np.log(_WIDENED)
+    return constant - 0.5 * (nu + ndim) * np.log1p(np.sum((e / _WIDENED) ** 2, axis=1) / nu)
+
+
+def pareto_smoothed(log_weights: np.ndarray) -> np.ndarray:
+    """Log weights whose largest are replaced by quantiles of the Pareto distribution fitted to them.
+
+    Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25, 72, section 3; the scale is that of maximum likelihood for the
+    shape k-hat.
+    """
+    n = len(log_weights)
+    tail = int(min(0.2 * n, 3.0 * np.sqrt(n)))
+    k = pareto_k(log_weights)
+    weights = np.exp(log_weights - np.max(log_weights))
+    order = np.argsort(weights, kind="stable")
+    largest = order[n - tail :]
+    cutoff = weights[order[n - tail - 1]]
+    x = weights[largest] - cutoff
+    if not np.isfinite(k) or abs(k) < 1e-6 or np.count_nonzero(x > 0) < tail // 2:
+        return log_weights
+    lowest = max(0.0, -k * x[-1])
+
+    def score(scale: float) -> float:
+        return float(np.mean((1.0 + k) * x / (scale + k * x)) - 1.0)
+
+    low, high = lowest + 1e-9 * x[-1], lowest + 1e3 * x[-1]
+    if not score(low) > 0.0 > score(high):
+        return log_weights
+    scale = brentq(score, low, high)
+    p = (np.arange(tail) + 0.5) / tail
+    smooth = cutoff + scale / k * np.expm1(-k * np.log1p(-p))
+    result = log_weights.copy()
+    result[largest] = np.log(np.minimum(smooth, 1.0)) + np.max(log_weights)
+    return result
+
+
+def coordinate_names(posterior: Posterior) -> list[str]:
+    """Name of the parameter behind each latent coordinate, with its index where there are several."""
+    names = [""] * posterior.ndim
+    for p in posterior.parameters:
+        size = p.latent.stop - p.latent.start
+        for i in range(size):
+            names[p.latent.start + i] = p.name if size == 1 else f"{p.name}[{i}]"
+    return names
+
+
+def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether the draws may be used as they are handed back, and what must be said of them.
+
+    Parameters
+    ----------
+    correction : what is done to them: "none", "psis" or "mcmc"; chains are judged by themselves.
+    richer : what the user could use in place of this approximation.
+    """
+    faults = judged.faults()
+    names = coordinate_names(posterior)
+    found: list[str] = []
+    error = np.maximum(faults["sd"], 1.0 / faults["sd"]) - 1.0
+    wrong, far, heavy = (int(np.argmax(a)) for a in (error, np.abs(faults["shift"]), faults["tail"]))
+    off = []
+    if error[wrong] > WORST_SD:
+        off.append(f"its sd of {names[wrong]} is {faults['sd'][wrong]:.2f} times that of the weighted draws")
+    if abs(faults["shift"][far]) > WORST_SHIFT:
+        off.append(f"its mean of {names[far]} is {abs(faults['shift'][far]):.2f} sd from that of the weighted draws")
+    if faults["tail"][heavy] > WORST_TAIL:
+        off.append(
+            f"over-confident tail: beyond its 5% or 95% point of {names[heavy]} lies {faults['tail'][heavy]:.1f} times "
+            "that mass"
+        )
+    if not judged.own.khat < RELIABLE:
+        off.insert(0, f"over-confident: k-hat {judged.own.khat:.2f} of its weights is not below {RELIABLE}")
+    if off:
+        remedy = {
+            "none": f'these draws are not corrected: use correction="psis" or "mcmc", or {richer}',
+            "psis": "the weights of the draws make up for it",
+            "mcmc": "the chains make up for it",
+        }
+        found.append(f"the approximation is off ({'; '.join(off)}); {remedy[correction]}")
+    sound = correction == "mcmc" or not off
+    if correction == "psis":
+        sound = judged.pool.khat < RELIABLE and judged.pool.effective > LEAST_ESS
+        if not sound:
+            found = [
+                f"the corrected draws are not to be trusted (k-hat {judged.pool.khat:.2f}, to be below {RELIABLE}; "
+                f'{judged.pool.effective:.0f} effective draws, to be above {LEAST_ESS:.0f}): use correction="mcmc" '
+                f"or {richer}",
+                *(m.replace(remedy["psis"], "the weights do not make up for it") for m in found),
+            ]
+    return sound, tuple(found)
+
+
+def missed_modes(
+    masses: np.ndarray, peaks: np.ndarray, log_q: np.ndarray, judged: Judged
+) -> tuple[float, tuple[str, ...]]:
+    """Share of the posterior mass in modes where q has less than a tenth of the posterior's density, and a message.
+
+    Parameters
+    ----------
+    masses : (n,) log masses of the Laplace approximations at the modes.
+    peaks : (n,) log density of the posterior times the evidence at the modes.
+    log_q : (n,) log density of q there.
+    """
+    log_evidence = judged.pool.log_evidence()[0]
+    if log_evidence is None:
+        log_evidence = judged.own.bound[0]
+    mass = np.exp(masses - np.max(masses))
+    share = float(mass[log_q < peaks - log_evidence - np.log(10.0)].sum() / mass.sum())
+    if len(masses) < 2 or share <= WORST_MISSED:
+        return 0.0, ()
+    return share, (
+        f"other modes hold some {100 * share:.0f}% of the posterior mass (Laplace) and are not covered: use sf.Auto() "
+        "or sf.NUTS()",
+    )
+
+
+def check_correction(correction: str) -> None:
+    """Refuse a correction that does not exist."""
+    if correction not in CORRECTIONS:
+        raise SkyfoldError(f"correction is one of {', '.join(CORRECTIONS)}; got {correction!r}.")

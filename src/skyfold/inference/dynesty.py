@@ -1,0 +1,91 @@
+"""Dynesty: nested sampling of the package dynesty, an extra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from skyfold.errors import SkyfoldError
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.clock import Clock
+from skyfold.inference.coverage import weighted_draws
+from skyfold.inference.cube import Cube, require_package, to_latent
+from skyfold.inference.draws import Draws
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class Dynesty:
+    """Nested sampling within ellipsoids around the live points (Speagle 2020, MNRAS 493, 3132).
+
+    dynesty asks for one likelihood after the other, so that nothing is gained from vectorisation.
+
+    Parameters
+    ----------
+    live : int
+        Live points; the error of the log evidence goes down with their square root.
+    remainder : float
+        Log evidence that may be left in the live points at the end.
+    sample : str
+        How points are drawn: ``auto``, ``unif``, ``rwalk``, ``slice`` or ``rslice``.
+    bound : str
+        What bounds the live points: ``multi``, ``single``, ``balls``, ``cubes`` or ``none``.
+    max_evaluations : int or None
+        Likelihood evaluations after which to stop in any case.
+    screen, starts : int
+        Prior draws and starts of the search for maxima, which checks that the draws miss none.
+    """
+
+    name: ClassVar[str] = "dynesty"
+    live: int = 500
+    remainder: float = 0.01
+    sample: str = "auto"
+    bound: str = "multi"
+    max_evaluations: int | None = None
+    screen: int = 2048
+    starts: int = 16
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        dynesty = require_package("dynesty", self.name)
+        if checkpoint.path is not None:
+            raise SkyfoldError(
+                "dynesty can only keep its state as a pickle, which executes whatever is in the file, so that skyfold "
+                "does not read it. Leave checkpoint out, or use nested, ultranest or nautilus."
+            )
+        clock = Clock()
+        cube = Cube(posterior, self.name, progress)
+        sampler = dynesty.NestedSampler(
+            lambda u: float(cube(u[None])[0]),
+            lambda u: u,
+            posterior.ndim,
+            nlive=self.live,
+            bound=self.bound,
+            sample=self.sample,
+            rstate=np.random.default_rng(seed),
+        )
+        sampler.run_nested(dlogz=self.remainder, maxcall=self.max_evaluations, print_progress=False)
+        found = sampler.results
+        messages = []
+        # what was left when the live points were added
+        dead = len(found.logl) - self.live
+        log_left = float(found.logvol[dead - 1] + np.max(found.logl)) if dead > 0 else np.inf
+        left = float(np.logaddexp(found.logz[-1], log_left) - found.logz[-1])
+        if self.max_evaluations is not None and cube.evaluations >= self.max_evaluations and left > self.remainder:
+            messages.append(f"stopped after {cube.evaluations} evaluations: raise max_evaluations")
+        return weighted_draws(
+            self,
+            posterior,
+            to_latent(np.asarray(found.samples_u)),
+            np.asarray(found.logl),
+            np.asarray(found.logwt),
+            (float(found.logz[-1]), float(found.logzerr[-1])),
+            seed=seed,
+            clock=clock,
+            evaluations=cube.evaluations,
+            messages=messages,
+            diagnostics={"information": float(found.information[-1]), "remainder": left, "efficiency": float(found.eff)},
+        )

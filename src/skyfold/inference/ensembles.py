@@ -1,0 +1,415 @@
+"""Ensembles of walkers that learn directions from each other, without gradients: `AIES` and `ESS`.
+
+Several ensembles run side by side, started about the modes; walkers of one ensemble talk to each other, ensembles do
+not, so that R-hat between them means something. Sampling goes on until it is many autocorrelation times long, the first
+ten of which are burn-in. The moves and directions are NumPyro's; they are made in the whitened frame of the mode, to
+which they are indifferent but for its bends at the bounds of priors. Densities of walkers are kept, so that every
+evaluation is of a new point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.compilation import jit
+from skyfold.errors import SkyfoldError
+from skyfold.inference.autocorrelation import integrated_time, judge
+from skyfold.inference.chains import LEAST_ESS, WORST_RHAT
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.clock import Clock
+from skyfold.inference.draws import Draws
+from skyfold.inference.frame import Bend, log_density
+from skyfold.inference.maximum import check_positive, evaluate
+from skyfold.inference.starts import best_fit, incomplete, scatter
+from skyfold.kernel import Kernel
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Steps per call of the executable; those before anything is kept; states kept of each walker (thinned beyond).
+CHUNK, TUNING, KEPT = 50, 200, 1000
+#: Autocorrelation times of burn-in, and those that the rest must have.
+BURN, ENOUGH = 10.0, 50.0
+
+
+@dataclass(frozen=True)
+class AIES:
+    """Affine-invariant ensemble sampler with stretch and differential-evolution moves.
+
+    What emcee and XSPEC's chain command do, with the judgement left to the method: it stops when it is long enough.
+
+    Parameters
+    ----------
+    walkers : int or None
+        Walkers of each ensemble, even; None takes 4 per dimension, at least 32.
+    ensembles : int
+        Ensembles, at least 2.
+    max_steps : int
+        Steps after which it gives up.
+    screen, starts : int
+        Prior draws and starts in the search for the modes.
+
+    References
+    ----------
+    Goodman & Weare 2010, Commun. Appl. Math. Comput. Sci. 5, 65; ter Braak 2006, Stat. Comput. 16, 239; Nelson, Ford &
+    Payne 2014, ApJS 210, 11; Foreman-Mackey et al. 2013, PASP 125, 306; NumPyro.
+    """
+
+    name: ClassVar[str] = "aies"
+    walkers: int | None = None
+    ensembles: int = 4
+    max_steps: int = 50_000
+    screen: int = 2048
+    starts: int = 16
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def move(self) -> Metropolis:
+        """One step of an ensemble."""
+        return Metropolis()
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        return _run(self, posterior, seed, progress, checkpoint)
+
+
+@dataclass(frozen=True)
+class ESS:
+    """Ensemble slice sampling: slices along differences of walkers, of a length tuned in the burn-in.
+
+    Needs no step size and takes strong correlations and scales of any size; settings as for `AIES`.
+
+    References
+    ----------
+    Karamanis & Beutler 2021, Stat. Comput. 31, 61; Neal 2003, Ann. Stat. 31, 705; NumPyro.
+    """
+
+    name: ClassVar[str] = "ess"
+    walkers: int | None = None
+    ensembles: int = 4
+    max_steps: int = 10_000
+    screen: int = 2048
+    starts: int = 16
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def move(self) -> Slice:
+        """One step of an ensemble."""
+        return Slice()
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        return _run(self, posterior, seed, progress, checkpoint)
+
+
+def _check(method: AIES | ESS) -> None:
+    check_positive(method, "ensembles", "max_steps", "screen", "starts")
+    if method.ensembles < 2 or method.max_steps < CHUNK:
+        raise SkyfoldError(
+            f"{type(method).__name__} needs at least 2 ensembles (R-hat between them) and {CHUNK} steps."
+        )
+    if method.walkers is not None and (method.walkers < 6 or method.walkers % 2):
+        raise SkyfoldError(f"{type(method).__name__} needs an even number of walkers, at least 6.")
+
+
+# -- moves of half an ensemble against the other ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metropolis:
+    """Stretch and differential-evolution proposals, accepted by the Metropolis rule."""
+
+    def __call__(
+        self, key: jax.Array, u: jax.Array, value: jax.Array, other: jax.Array, density: Any, size: Any
+    ) -> Any:
+        """New positions (n, ndim) and densities (n,), evaluations, and the two counts that tell of the move's size."""
+        from numpyro.infer import AIES as Moves
+
+        with jax.ensure_compile_time_eval():
+            n = 2 * len(u)
+            moves = [Moves.StretchMove(), Moves.DEMove()(n), Moves.DEMove(g0=1.0)(n)]
+        choice, own, accept = jax.random.split(key, 3)
+        # whole differences, now and then, jump between modes
+        kind = jnp.sum(jax.random.uniform(choice) > np.array([0.3, 0.9]))
+        proposal, factor = jax.lax.switch(kind, moves, own, u, other)
+        new = jax.vmap(density)(proposal)
+        up = jnp.log(jax.random.uniform(accept, value.shape)) < factor + new - value
+        return jnp.where(up[:, None], proposal, u), jnp.where(up, new, value), u.shape[0], jnp.sum(up), u.shape[0]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Slice sampling along differences of walkers, by stepping out and shrinking.
+
+    Every turn of the loop evaluates one point of each walker, whatever it is doing, until the last one is done; all
+    these evaluations are counted.
+    """
+
+    most: ClassVar[int] = 300
+
+    def __call__(
+        self, key: jax.Array, u: jax.Array, value: jax.Array, other: jax.Array, density: Any, size: Any
+    ) -> Any:
+        """New positions (n, ndim) and densities (n,), evaluations, expansions, and these plus contractions."""
+        from numpyro.infer import ESS as Moves
+
+        with jax.ensure_compile_time_eval():
+            differences = Moves.DifferentialMove()(2 * len(u))
+        choice, height, edge, draw = jax.random.split(key, 4)
+        direction = differences(choice, other, size)
+        level = value - jax.random.exponential(height, value.shape)
+        left = -jax.random.uniform(edge, value.shape)
+        nothing = jnp.zeros(value.shape, int)
+
+        def turn(state: tuple[Any, ...]) -> tuple[Any, ...]:
+            i, phase, left, right, place, value, expanded, shrunk = state
+            inside = left + jax.random.uniform(jax.random.fold_in(draw, i), left.shape) * (right - left)
+            at = jnp.where(phase == 0, left, jnp.where(phase == 1, right, inside))
+            new = jax.vmap(density)(u + at[:, None] * direction)
+            above = new > level
+            stretch, shrink, done = (phase < 2) & above, (phase == 2) & ~above, (phase == 2) & above
+            place, value = jnp.where(done, at, place), jnp.where(done, new, value)
+            left = jnp.where((phase == 0) & above, left - 1.0, jnp.where(shrink & (at < 0.0), at, left))
+            right = jnp.where((phase == 1) & above, right + 1.0, jnp.where(shrink & (at >= 0.0), at, right))
+            phase = phase + ((phase < 2) & ~above) + done
+            return i + 1, phase, left, right, place, value, expanded + stretch, shrunk + shrink
+
+        def unfinished(state: tuple[Any, ...]) -> jax.Array:
+            return jnp.any(state[1] < 3) & (state[0] < self.most)
+
+        start = (0, nothing, left, left + 1.0, 0.0 * value, value, nothing, nothing)
+        turns, _, _, _, place, value, expanded, shrunk = jax.lax.while_loop(unfinished, turn, start)
+        e, c = jnp.sum(expanded), jnp.sum(shrunk)
+        return u + place[:, None] * direction, value, turns * len(u), e, e + c
+
+
+@partial(jit, static_argnames="move")
+def _advance(
+    kernel: Kernel,
+    bend: Bend,
+    mean: jax.Array,
+    root: jax.Array,
+    u: jax.Array,
+    value: jax.Array,
+    size: jax.Array,
+    key: jax.Array,
+    *,
+    move: Any,
+) -> tuple[jax.Array, ...]:
+    walkers = u.shape[1]
+
+    def density(u: jax.Array) -> jax.Array:
+        found = log_density(kernel, bend, mean + root @ u)
+        return jnp.where(jnp.isfinite(found), found, -jnp.inf)
+
+    def ensemble(key: jax.Array, u: jax.Array, value: jax.Array, size: jax.Array) -> tuple[jax.Array, ...]:
+        shuffle, own = jax.random.split(key)
+        halves = jnp.argsort(jax.random.uniform(shuffle, (walkers,))).reshape(2, -1)
+
+        def half(i: jax.Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
+            u, value, counts = state
+            active, passive = halves[i], halves[1 - i]
+            new, density_there, *more = move(
+                jax.random.fold_in(own, i), u[active], value[active], u[passive], density, size
+            )
+            return (
+                u.at[active].set(new),
+                value.at[active].set(density_there),
+                counts + jnp.stack([jnp.asarray(c, float) for c in more]),
+            )
+
+        return jax.lax.fori_loop(0, 2, half, (u, value, jnp.zeros(3)))
+
+    def step(state: tuple[Any, ...], key: jax.Array) -> tuple[Any, Any]:
+        u, value, counts = state
+        u, value, more = jax.vmap(ensemble)(jax.random.split(key, len(u)), u, value, size)
+        z = jax.vmap(jax.vmap(lambda u: bend.latent(mean + root @ u)[0]))(u)
+        return (u, value, counts + more), z
+
+    start = (u, value, jnp.zeros((len(u), 3)))
+    (u, value, counts), z = jax.lax.scan(step, start, jax.random.split(key, CHUNK))
+    return u, value, counts, z
+
+
+# -- the run ---------------------------------------------------------------------------------------------------------
+
+
+class _Walkers:
+    """Everything that a run needs to go on, as arrays."""
+
+    _ARRAYS = ("u", "value", "size", "kept", "counts", "unit", "bend", "mean", "root", "best", "mode", "unseen")
+    _NUMBERS = ("done", "thin", "check", "spent", "modes")
+
+    u: np.ndarray  # (ensembles, walkers, ndim) in the frame
+    value: np.ndarray  # (ensembles, walkers)
+    size: np.ndarray  # (ensembles,) of the moves
+    kept: np.ndarray  # (times, ensembles, walkers, ndim) latent vectors
+    counts: np.ndarray  # (2,) that tell of the moves
+    unit: np.ndarray
+    bend: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    best: np.ndarray
+    mode: np.ndarray
+    unseen: np.ndarray  # share of starts that found modes of their own
+    done: int
+    thin: int
+    check: int
+    spent: int
+    modes: int
+
+    def __init__(self, **state: Any) -> None:
+        for name in self._ARRAYS:
+            setattr(self, name, np.array(state[name]))
+        for name in self._NUMBERS:
+            setattr(self, name, int(state[name]))
+
+    @classmethod
+    def started(cls, method: AIES | ESS, posterior: Posterior, seed: int, progress: Any) -> _Walkers:
+        ndim = posterior.ndim
+        walkers = method.walkers or max(32, 4 * ndim)
+        shape = (method.ensembles, walkers)
+        first = scatter(
+            posterior, shape[0] * walkers, screened=method.screen, starts=method.starts, seed=seed, progress=progress
+        )
+        frame = first.frame
+        return cls(
+            u=first.u.reshape(*shape, ndim),
+            value=first.density.reshape(shape),
+            size=np.ones(shape[0]),
+            kept=np.empty((0, *shape, ndim)),
+            counts=np.zeros(2),
+            unit=frame.bend.unit,
+            bend=frame.bend.scale,
+            mean=frame.mean,
+            root=frame.root,
+            best=first.best,
+            mode=first.mode,
+            done=0,
+            thin=1,
+            check=TUNING + 200,
+            spent=first.evaluations,
+            modes=first.modes,
+            unseen=first.unseen,
+        )
+
+    def state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*self._ARRAYS, *self._NUMBERS)}
+
+    def advance(self, posterior: Posterior, seed: int, move: Any) -> None:
+        """One chunk of steps of every ensemble."""
+        key = jax.random.fold_in(jax.random.key(seed), self.done)
+        bend = Bend(self.unit, self.bend)
+        out = _advance(posterior.kernel, bend, self.mean, self.root, self.u, self.value, self.size, key, move=move)
+        self.u, self.value, counts, z = (np.array(a) for a in out)
+        self.spent += int(counts[:, 0].sum())
+        if self.done < TUNING:
+            if isinstance(move, Slice):
+                # expansions and contractions shall balance
+                self.size = self.size * 2.0 * np.maximum(counts[:, 1], 1.0) / np.maximum(counts[:, 2], 2.0)
+        else:
+            steps = self.done - TUNING + 1 + np.arange(CHUNK)
+            self.kept = np.concatenate([self.kept, z[steps % self.thin == 0]])
+            self.counts = self.counts + counts[:, 1:].sum(axis=0)
+            if len(self.kept) > KEPT:
+                self.kept, self.thin = self.kept[1::2], 2 * self.thin
+        self.done += CHUNK
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What the history says: which part of it to use, and how good that is."""
+
+    latent: np.ndarray
+    quality: dict[str, float]
+
+    @classmethod
+    def of(cls, walkers: _Walkers) -> _Verdict:
+        kept = walkers.kept
+        tau = integrated_time(kept[len(kept) // 2 :])
+        burn = int(min(np.ceil(BURN * tau), len(kept) // 2))
+        used = kept[burn:]
+        tau = integrated_time(used)
+        every = max(1, int(tau / 2.0))
+        thinned = used[every - 1 :: every]
+        latent, quality = judge(thinned)
+        quality["ess"] = min(quality["ess"], used[..., 0].size / tau)
+        return cls(latent, {**quality, "tau": tau * walkers.thin, "length": len(used) / tau})
+
+    def complaints(self) -> tuple[str, ...]:
+        found, q = [], self.quality
+        if "interrupted" in q:
+            found.append("sampling was interrupted; what was drawn is kept")
+        if not q["length"] >= ENOUGH:
+            found.append(
+                f"the run has the length of {q['length']:.0f} autocorrelation times of {q['tau']:.0f} steps, not "
+                f"{ENOUGH:.0f}: raise max_steps, or use nuts"
+            )
+        if not q["rhat"] < WORST_RHAT:
+            found.append(
+                f"R-hat {q['rhat']:.3f} between ensembles is not below {WORST_RHAT}: they disagree; raise max_steps"
+            )
+        if not q["ess"] > LEAST_ESS:
+            found.append(
+                f"the smallest effective sample size is {q['ess']:.0f}, below {LEAST_ESS:.0f}: raise max_steps"
+            )
+        return tuple(found)
+
+
+def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
+    import arviz  # noqa: F401  # both are slow to import, which is not sampling
+    import numpyro.infer  # noqa: F401
+
+    clock = Clock()
+    state = checkpoint.load()
+    walkers = _Walkers(**state) if state else _Walkers.started(method, posterior, seed, progress)
+    progress.stage("sampling", method.max_steps)
+    verdict: _Verdict | None = None
+    try:
+        while True:
+            walkers.advance(posterior, seed, method.move)
+            over = walkers.done >= method.max_steps + TUNING
+            if walkers.done >= walkers.check or over:
+                verdict = _Verdict.of(walkers)
+                walkers.check = -(-int(1.25 * walkers.done) // CHUNK) * CHUNK
+                tau, length = verdict.quality["tau"], verdict.quality["length"]
+                progress.update(walkers.done, f"{length:.0f} of {ENOUGH:.0f} autocorrelation times of {tau:.0f} steps")
+                if over or not verdict.complaints():
+                    break
+            checkpoint.save(**walkers.state())
+    except KeyboardInterrupt:
+        if len(walkers.kept) < CHUNK:
+            raise
+        verdict = _Verdict.of(walkers)
+        verdict.quality["interrupted"] = 1.0
+    messages = (*incomplete(walkers.modes, float(walkers.unseen)), *verdict.complaints())
+    flat = verdict.latent.reshape(-1, posterior.ndim)
+    _, likelihood = evaluate(posterior, flat)
+    ratio = float(walkers.counts[0] / max(walkers.counts[1], 1.0))
+    return Draws(
+        method=method.name,
+        latent=verdict.latent,
+        log_likelihood=likelihood.reshape(verdict.latent.shape[:2]),
+        converged=not messages,
+        messages=messages,
+        seed=seed,
+        evaluations=walkers.spent + likelihood.size,
+        best=best_fit(posterior, walkers.best, flat, likelihood, method.starts),
+        mode=walkers.mode,
+        diagnostics={
+            **verdict.quality,
+            "steps": walkers.done,
+            "walkers": walkers.u.shape[1],
+            "expansions" if isinstance(method, ESS) else "acceptance": ratio,
+            "modes": walkers.modes,
+        },
+        seconds=clock.seconds(),
+    )

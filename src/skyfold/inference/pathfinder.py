@@ -1,0 +1,327 @@
+"""Pathfinder: normal approximations along quasi-Newton paths, from several starts, with importance weights.
+
+From every start L-BFGS climbs to a mode; its steps give normal approximations along the way, of which that with the
+best evidence lower bound is kept (Zhang, Carpenter, Gelman & Vehtari 2022, JMLR 23, 306; paths and inverse Hessians by
+BlackJAX). All paths together are the mixture that draws come from; they are weighted against the whole mixture, and the
+largest weights are smoothed by a Pareto tail whose shape k-hat tells whether they can be trusted (Vehtari et al. 2024,
+JMLR 25, 72).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.special import logsumexp
+
+from skyfold.compilation import jit
+from skyfold.errors import SkyfoldError
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.clock import Clock
+from skyfold.inference.coordinates import Coordinates, Laplace
+from skyfold.inference.draws import Draws
+from skyfold.inference.frame import Bend, Frame, log_density
+from skyfold.inference.laplace import normal_log_density
+from skyfold.inference.maximum import check_positive, choose_starts, evaluate, refine, screen
+from skyfold.inference.modes import best_of, search_modes
+from skyfold.inference.psis import RELIABLE, pareto_k
+from skyfold.inference.quasirandom import normal_points
+from skyfold.kernel import Kernel
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Latent dimensions up to which paths run in the frame of the Laplace approximation.
+_DENSE = 200
+#: Effective draws to reach.
+_LEAST_ESS = 400.0
+#: Share of the draws that all paths have in equal parts, whatever their lower bounds.
+_LEAST_SHARE = 0.2
+#: Share of the draws of wide copies of the normals, and how much wider these are, so that no tail goes unseen.
+_DEFENCE = (0.15, 1.5)
+#: Most places of a path at which a normal is tried.
+_CANDIDATES = 8
+#: Relative gain at which a path ends, and most steps of a line search.
+_GAIN, _LINE_STEPS = 1e-9, 30
+
+
+@dataclass(frozen=True)
+class Pathfinder:
+    """Multi-path Pathfinder.
+
+    Parameters
+    ----------
+    paths : int
+        Starts, spread out among the better prior draws.
+    draws : int
+        Weighted draws to make.
+    max_steps : int
+        Most L-BFGS steps of a path.
+    history : int
+        Steps that the inverse Hessian is made of; as many as there are dimensions is best.
+    elbo_draws : int
+        Draws for the evidence lower bound of each approximation.
+    whitened : bool, optional
+        Follow paths in the whitened frame of the Laplace approximation at the best mode (by default up to 200
+        dimensions), else in latent coordinates.
+    screen, starts : int
+        Prior draws screened and starts climbed in the search for the mode.
+    """
+
+    name: ClassVar[str] = "pathfinder"
+    paths: int = 8
+    draws: int = 4000
+    max_steps: int = 60
+    history: int = 12
+    elbo_draws: int = 32
+    whitened: bool | None = None
+    screen: int = 2048
+    starts: int = 16
+
+    def __post_init__(self) -> None:
+        check_positive(self, "paths", "draws", "max_steps", "history", "elbo_draws", "screen", "starts")
+        if self.draws < 100 or self.max_steps < 2 or self.elbo_draws < 2:
+            raise SkyfoldError("Pathfinder needs paths of 2 steps, 2 draws for each bound and 100 draws at least.")
+
+    @property
+    def memory(self) -> int:
+        """Steps that an inverse Hessian can be made of."""
+        return min(self.history, self.max_steps)
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        clock = Clock()
+        progress.stage("searching for modes")
+        points, density, _ = screen(posterior, self.screen, seed)
+        spent = len(points)
+        modes = best = search = None
+        if posterior.ndim <= _DENSE:
+            search = search_modes(posterior, points, density, self.starts)
+            modes = search.modes
+            best = refine(posterior, modes, self.starts)
+            spent = search.evaluations + best.evaluations
+        whitened = posterior.ndim <= _DENSE if self.whitened is None else self.whitened
+        if whitened and modes is None:
+            raise SkyfoldError(f"{posterior.ndim} dimensions are too many to whiten: use Pathfinder(whitened=False).")
+        frame = Frame.of(Laplace.at(posterior, modes)) if whitened and modes is not None else _plain(posterior.ndim)
+        progress.stage("following paths", self.paths)
+        z = choose_starts(points, density, self.paths)
+        starts = frame.position(frame.bend.inverse(Coordinates(np.asarray(frame.bend.unit)).from_latent(z)))
+        paths = _paths(
+            posterior.kernel, frame.bend, frame.mean, frame.root, starts, steps=self.max_steps, history=self.memory
+        )
+        rng = np.random.default_rng([seed, 5])
+        progress.stage("bounding the evidence", self.paths)
+        normals, elbo, tried = _normals(
+            posterior, frame, [np.asarray(a) for a in paths], self.memory, self.elbo_draws, rng
+        )
+        progress.stage("weighing draws")
+        u = normals.draw(self.draws, rng)
+        z, volume = _leave(frame, u)
+        density, likelihood = evaluate(posterior, z)
+        raw = density - (normals.log_density(u) - volume)
+        khat = pareto_k(raw)
+        log_weights = _smoothed(raw)
+        weights = np.exp(log_weights - log_weights.max())
+        effective = float(weights.sum() ** 2 / np.sum(weights**2))
+        evidence = float(logsumexp(raw) - np.log(len(raw)))
+        error = float(np.std(np.exp(raw - evidence)) / np.sqrt(len(raw)))
+        messages = _complaints(khat, effective, len(raw))
+        if search is not None and not search.complete:
+            messages = (search.complaint(), *messages)
+        if best is not None:
+            highest = best_of(posterior, best, z, likelihood, self.starts)
+        else:
+            highest = z[int(np.argmax(likelihood))]
+        steps = np.count_nonzero(np.any(np.diff(np.asarray(paths[0]), axis=1), axis=2), axis=1)
+        # each step takes at least one gradient in the line search and one more at its end
+        gradients = int(np.sum(steps)) * 2
+        return Draws(
+            method=self.name,
+            latent=z[None],
+            log_likelihood=likelihood[None],
+            log_weights=log_weights[None],
+            converged=not messages,
+            messages=messages,
+            seed=seed,
+            evaluations=spent + gradients + tried * self.elbo_draws + len(z),
+            gradients=gradients,
+            log_evidence=evidence,
+            log_evidence_error=float(np.hypot(error, search.unseen if search else 0.0)),
+            best=highest,
+            mode=None if modes is None else modes.z[0],
+            diagnostics={
+                "khat": khat,
+                "effective": effective,
+                "efficiency": effective / len(raw),
+                "elbo": elbo.tolist(),
+                "paths_lost": int(np.sum(~np.isfinite(elbo))),
+                "steps": steps.tolist(),
+            },
+            seconds=clock.seconds(),
+        )
+
+
+@dataclass(frozen=True)
+class _Normals:
+    """Mixture of normals: shares (n,), means (n, ndim) and lower Cholesky factors (n, ndim, ndim)."""
+
+    shares: np.ndarray
+    means: np.ndarray
+    roots: np.ndarray
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw `n` points, each normal its share to within one, in random order."""
+        edges = np.floor(np.cumsum(self.shares) * n + rng.random()).astype(int)
+        edges[-1] = n
+        counts = np.diff(np.concatenate([[0], np.clip(edges, 0, n)]))
+        pieces = [
+            mean + normal_points(count, len(mean), rng) @ root.T
+            for mean, root, count in zip(self.means, self.roots, counts, strict=True)
+            if count > 0
+        ]
+        return rng.permutation(np.concatenate(pieces))
+
+    def log_density(self, u: np.ndarray) -> np.ndarray:
+        """Log density (n,) of points (n, ndim)."""
+        logs = [normal_log_density(u, m, r) for m, r in zip(self.means, self.roots, strict=True)]
+        return logsumexp(logs, axis=0, b=self.shares[:, None])
+
+
+def _plain(ndim: int) -> Frame:
+    """Frame that leaves latent coordinates as they are."""
+    return Frame(Bend(np.zeros(ndim, dtype=bool), np.ones(ndim)), np.zeros(ndim), np.eye(ndim))
+
+
+@partial(jit, static_argnames=("steps", "history"))
+def _paths(
+    kernel: Kernel, bend: Bend, mean: jax.Array, root: jax.Array, starts: jax.Array, *, steps: int, history: int
+) -> tuple[jax.Array, ...]:
+    """Every path: positions, minus the log density, its gradients, diagonal scales, and whether a step counts."""
+    from blackjax.optimizers.lbfgs import minimize_lbfgs
+
+    def loss(u: jax.Array) -> jax.Array:
+        value = log_density(kernel, bend, mean + root @ u)
+        return jnp.where(jnp.isfinite(value), -value, 1e300)
+
+    def one(start: jax.Array) -> tuple[jax.Array, ...]:
+        path = minimize_lbfgs(loss, start, steps, history, gtol=1e-8, ftol=_GAIN, maxls=_LINE_STEPS)[1]
+        return path.x, path.f, path.g, path.alpha, path.update_mask
+
+    return jax.lax.map(one, starts)
+
+
+def _normals(
+    posterior: Posterior,
+    frame: Frame,
+    paths: list[np.ndarray],
+    history: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[_Normals, np.ndarray, int]:
+    """Best normal of every path that came somewhere; lower bounds of all paths, and the number of normals tried."""
+    best: list[tuple[np.ndarray, np.ndarray]] = []
+    elbo = np.full(len(paths[0]), -np.inf)
+    tried = 0
+    for k, (x, f, g, alpha, counts) in enumerate(zip(*paths, strict=True)):
+        found = None
+        for at in _candidates(x, f):
+            normal = _normal(x, g, alpha[at], counts, at, history)
+            if normal is None:
+                continue
+            mean, root = normal
+            u = mean + normal_points(draws, len(mean), rng) @ root.T
+            z, volume = _leave(frame, u)
+            bound = float(np.mean(evaluate(posterior, z)[0] - (normal_log_density(u, mean, root) - volume)))
+            tried += 1
+            if np.isfinite(bound) and bound > elbo[k]:
+                elbo[k], found = bound, normal
+        if found is not None:
+            best.append(found)
+    if not best:
+        raise SkyfoldError(
+            "No path of Pathfinder came to a point of finite density and slope: check that the model's derivatives are "
+            "finite, or use 'auto'."
+        )
+    bounds = elbo[np.isfinite(elbo)]
+    shares = np.exp(bounds - bounds.max())
+    shares = (1.0 - _LEAST_SHARE) * shares / shares.sum() + _LEAST_SHARE / len(shares)
+    means, roots = np.stack([m for m, _ in best]), np.stack([r for _, r in best])
+    wide, wider = _DEFENCE
+    shares = np.concatenate([(1.0 - wide) * shares, wide * shares])
+    return _Normals(shares, np.tile(means, (2, 1)), np.concatenate([roots, wider * roots])), elbo, tried
+
+
+def _candidates(x: np.ndarray, f: np.ndarray) -> list[int]:
+    """Places of a path to try: spread out over its last part, where the density is not hopelessly low."""
+    moved = np.flatnonzero(np.any(np.diff(x, axis=0) != 0, axis=1)) + 1
+    lowest = np.min(f[np.isfinite(f)], initial=np.inf)
+    good = [int(i) for i in moved if f[i] < lowest + 10.0 + 2.0 * x.shape[1]]
+    if len(good) <= _CANDIDATES:
+        return good
+    return [good[i] for i in np.unique(np.linspace(0, len(good) - 1, _CANDIDATES).round().astype(int))]
+
+
+def _normal(
+    x: np.ndarray, g: np.ndarray, alpha: np.ndarray, counts: np.ndarray, at: int, history: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and Cholesky factor of the covariance of the normal at one place of a path."""
+    from blackjax.optimizers.lbfgs import lbfgs_inverse_hessian_factors, lbfgs_inverse_hessian_formula_1
+
+    use = counts[1 : at + 1].astype(bool)
+    steps, changes = np.where(use, np.diff(x, axis=0)[:at], 0.0), np.where(use, np.diff(g, axis=0)[:at], 0.0)
+    padding = ((max(history - at, 0), 0), (0, 0))
+    steps, changes = np.pad(steps, padding)[-history:], np.pad(changes, padding)[-history:]
+    beta, gamma = lbfgs_inverse_hessian_factors(jnp.asarray(steps.T), jnp.asarray(changes.T), jnp.asarray(alpha))
+    covariance = np.asarray(lbfgs_inverse_hessian_formula_1(jnp.asarray(alpha), beta, gamma))
+    if not (np.all(np.isfinite(covariance)) and np.all(np.isfinite(g[at]))):
+        return None
+    try:
+        root = np.linalg.cholesky(0.5 * (covariance + covariance.T))
+    except np.linalg.LinAlgError:
+        return None
+    # the Newton step to the mean, downhill in minus the log density, and no longer than the normal is wide
+    step = covariance @ g[at]
+    length = np.linalg.norm(np.linalg.solve(root, step))
+    return x[at] - step * min(1.0, np.sqrt(len(step)) / max(length, 1e-300)), root
+
+
+def _leave(frame: Frame, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Latent vectors of points u of the frame (n, ndim), and log |dz/du| (n,)."""
+    v = frame.mean + u @ frame.root.T
+    z = np.asarray(_to_latent(frame.bend, v))
+    inner = frame.bend.log_slope(v)[0] + 0.5 * z**2 + 0.5 * np.log(2.0 * np.pi)
+    bent = np.where(np.asarray(frame.bend.unit), inner, 0.0).sum(axis=1)
+    return z, bent + np.sum(np.log(np.diagonal(frame.root)))
+
+
+@jit
+def _to_latent(bend: Bend, v: jax.Array) -> jax.Array:
+    return jax.vmap(lambda one: bend.latent(one)[0])(v)
+
+
+def _smoothed(log_weights: np.ndarray) -> np.ndarray:
+    """Pareto-smoothed log weights."""
+    import arviz
+
+    finite = np.isfinite(log_weights)
+    smoothed = np.full(len(log_weights), -np.inf)
+    smoothed[finite] = np.asarray(arviz.psislw(log_weights[finite].copy())[0])
+    return smoothed
+
+
+def _complaints(khat: float, effective: float, n: int) -> tuple[str, ...]:
+    found = []
+    if not khat < RELIABLE:
+        found.append(
+            f"k-hat {khat:.2f} of the importance weights is not below {RELIABLE}, and they are "
+            f"{100 * effective / n:.1f}% efficient: no path comes close enough to the posterior; use 'auto' or 'nuts'"
+        )
+    if effective < _LEAST_ESS:
+        found.append(
+            f"the effective sample size is {effective:.0f}, below {_LEAST_ESS:.0f}: raise draws, or use 'auto'"
+        )
+    return tuple(found)

@@ -1,0 +1,268 @@
+"""VI: variational inference with normal guides and normalizing flows, judged and corrected by importance weights.
+
+The evidence lower bound (ELBO), the mean of log p/q over draws of q, is raised by Adam. Its gradient is the path
+derivative ("sticking the landing": Roeder, Wu & Duvenaud 2017, NIPS 30), whose noise vanishes where q = p. The start
+is the Laplace approximation in the bent coordinates of `skyfold.inference.frame`, so that few steps are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from skyfold.compilation import jit
+from skyfold.errors import SkyfoldError
+from skyfold.inference.ascent import STEPS, Ascent, Optimiser, first_state
+from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.clock import Clock
+from skyfold.inference.coordinates import Laplace
+from skyfold.inference.correction import Judged, check_correction, judge, log_scouts, missed_modes, scouts, weigh
+from skyfold.inference.draws import Draws
+from skyfold.inference.frame import Bend, Frame
+from skyfold.inference.guides import FAMILIES, Guide, log_normal
+from skyfold.inference.maximum import refine, screen
+from skyfold.inference.modes import MOST_UNSEEN, search_modes
+from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.starts import best_fit, incomplete
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: First step size (in units of the Laplace approximation), particles and patience of the families.
+_DEFAULTS = {
+    "meanfield": (0.05, 16, 2),
+    "fullrank": (0.03, 16, 2),
+    "lowrank": (0.03, 16, 2),
+    "flow": (0.003, 32, 4),
+}
+
+
+@dataclass(frozen=True)
+class VI:
+    """Variational inference.
+
+    Stops when the ELBO, averaged over 50 steps, has not risen by more than `tolerance` (or by its own standard error,
+    if that is larger) for `patience` such averages, at each of four step sizes that fall by 0.3. What is kept is the
+    average of the last 50 iterates.
+
+    Parameters
+    ----------
+    family : str
+        ``"meanfield"``, ``"fullrank"``, ``"lowrank"``, or ``"flow"`` (needs ``pip install 'skyfold[flows]'``).
+    correction : str
+        ``"psis"``: draws weighted by Pareto-smoothed p/q, and the evidence; ``"mcmc"``: draws of short NUTS chains that
+        start from q; ``"none"``: those of q as they are. All are judged by the weights.
+    draws : int
+        Draws of q in the end, at least 4000.
+    steps : int
+        Most steps of the optimiser.
+    particles : int, optional
+        Draws per step: half of them quasi-random, the others their mirror images. None is the family's number: 16, or
+        32 for flows.
+    learning_rate : float, optional
+        First step size of Adam, in units of the Laplace approximation; None is that of the family.
+    schedule : str
+        ``"plateau"`` lowers the step size when the ELBO stalls; ``"cosine"`` besides follows a half cosine to zero.
+    clip : float
+        Largest norm of a gradient.
+    weight_decay : float
+        Of AdamW.
+    tolerance, patience : float, int
+        Rise of the ELBO that counts, and number of averages to wait for one: by default 2, or 4 for flows.
+    rank : int
+        Columns of the low-rank factor.
+    flow : str
+        ``"coupling"`` or ``"autoregressive"`` rational-quadratic splines.
+    layers, knots, width : int
+        Layers of a flow, knots of its splines, width of its networks.
+    chains : int
+        Chains of the correction by MCMC.
+    screen, starts : int
+        Prior draws and starts in the search for the mode.
+
+    References
+    ----------
+    Kucukelbir et al. 2017, JMLR 18, 14 (normal guides); Rezende & Mohamed 2015, ICML 37, 1530 (flows); Durkan et al.
+    2019, NeurIPS 32 (rational-quadratic splines); Dhaka et al. 2020, NeurIPS 33 (averaged iterates, k-hat).
+    """
+
+    name: ClassVar[str] = "vi"
+    family: str = "fullrank"
+    correction: str = "psis"
+    draws: int = 4096
+    steps: int = 5000
+    particles: int | None = None
+    learning_rate: float | None = None
+    schedule: str = "plateau"
+    clip: float = 10.0
+    weight_decay: float = 0.0
+    tolerance: float = 0.005
+    patience: int | None = None
+    rank: int = 4
+    flow: str = "coupling"
+    layers: int = 4
+    knots: int = 8
+    width: int = 32
+    chains: int = 8
+    screen: int = 2048
+    starts: int = 16
+
+    def __post_init__(self) -> None:
+        check_correction(self.correction)
+        if self.family not in FAMILIES:
+            raise SkyfoldError(f"family is one of {', '.join(FAMILIES)}; got {self.family!r}.")
+        if self.schedule not in ("plateau", "cosine"):
+            raise SkyfoldError(f"schedule is 'plateau' or 'cosine'; got {self.schedule!r}.")
+        if self.flow not in ("coupling", "autoregressive"):
+            raise SkyfoldError(f"flow is 'coupling' or 'autoregressive'; got {self.flow!r}.")
+        if self.draws < 4000:
+            raise SkyfoldError(f"VI is judged by the weights of at least 4000 draws; got draws={self.draws}.")
+        rate, particles, patience = _DEFAULTS[self.family]
+        for name, value in (("learning_rate", rate), ("particles", particles), ("patience", patience)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self._particles < 2 or self._particles % 2 or self.steps < STEPS or self.chains < 2:
+            raise SkyfoldError(f"VI needs an even number of particles, {STEPS} steps and 2 chains at least.")
+
+    @property
+    def _particles(self) -> int:
+        return int(self.particles or 0)
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """What moves the guide."""
+        return Optimiser(self.clip, self.weight_decay)
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        import optax  # noqa: F401  # slow to import, which is not sampling
+
+        clock = Clock()
+        state = checkpoint.load()
+        fit = Ascent(self, state) if state else Ascent(self, _started(self, posterior, seed, progress))
+        progress.stage("raising the ELBO", self.steps)
+        while not fit.finished:
+            fit.advance(posterior.kernel, seed)
+            progress.update(fit.done * STEPS, f"ELBO {fit.history[-1]:.2f}")
+            checkpoint.save(**fit.state())
+        judged = self._judged(posterior, fit, seed)
+        richer = "sf.NUTS()" if self.family == "flow" else 'family="flow", or sf.NUTS()'
+        sound, messages = judge(posterior, judged, self.correction, richer)
+        kept = judged.pool if self.correction == "psis" else judged.own
+        if not fit.settled:
+            messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
+        log_q = np.asarray(_densities(fit.guide, fit.mean, fit.root, fit.places))
+        missed, more = missed_modes(fit.masses, fit.peaks, log_q, judged)
+        messages = (*incomplete(len(fit.modes), float(fit.unseen)), *more, *messages)
+        covered = not missed and fit.unseen <= MOST_UNSEEN
+        log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
+        spent = fit.spent + fit.done * STEPS * self._particles + len(judged.pool.raw)
+        draws = Draws(
+            method=self.name,
+            sampler=self.family,
+            latent=kept.z[None],
+            log_likelihood=kept.log_likelihood[None],
+            log_weights=kept.smoothed[None] if self.correction == "psis" else None,
+            converged=bool(sound and fit.settled and covered),
+            messages=messages,
+            seed=seed,
+            evaluations=spent,
+            gradients=fit.done * STEPS * self._particles,
+            log_evidence=log_evidence,
+            log_evidence_error=None if error is None else float(np.hypot(error, fit.unseen)),
+            best=best_fit(posterior, fit.best, kept.z, kept.log_likelihood, self.starts),
+            mode=fit.modes[0],
+            diagnostics={
+                **judged.diagnostics(),
+                "elbo_history": np.array(fit.history),
+                "steps": fit.done * STEPS,
+                "modes": len(fit.modes),
+            },
+            seconds=clock.seconds(),
+        )
+        if self.correction != "mcmc":
+            return draws
+        from skyfold.inference.continuation import Continuation
+
+        chains = Continuation(posterior, fit.bend, self.chains, self.starts, progress, checkpoint)
+        return chains(draws, judged.pool, fit.state(), state, clock.seconds)
+
+    def _judged(self, posterior: Posterior, fit: Ascent, seed: int) -> Judged:
+        """Draws of the guide and of scouts, wide copies of it and of the Laplace approximation, and their weights."""
+        rng = np.random.default_rng([seed, 12])
+        ndim, few = posterior.ndim, self.draws // 4
+        base = np.concatenate([normal_points(self.draws, ndim, rng), scouts(few, ndim, rng)])
+        v = np.asarray(_push(fit.guide, fit.mean, fit.root, base))
+        v = np.concatenate([v, fit.mean + scouts(few, ndim, rng) @ fit.frame.T])
+        e, z, log_de, log_dv = (np.asarray(a) for a in _pull(fit.guide, fit.bend, fit.mean, fit.root, v))
+        log_q = -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
+        laplace = np.linalg.solve(fit.frame, (v - fit.mean).T).T
+        log_laplace = log_scouts(laplace) - np.sum(np.log(np.diagonal(fit.frame))) + log_dv
+        share = few / (self.draws + 2 * few)
+        pieces = [
+            log_q + np.log(1.0 - 2.0 * share),
+            log_scouts(e) + log_de + np.log(share),
+            log_laplace + np.log(share),
+        ]
+        return weigh(posterior, z, v, log_q, self.draws, logsumexp(pieces, axis=0))
+
+
+def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
+    """State of a run that begins: the modes and the frame of the Laplace approximation at the best."""
+    progress.stage("searching for modes")
+    points, density, _ = screen(posterior, method.screen, seed)
+    search = search_modes(posterior, points, density, method.starts)
+    modes = search.modes
+    best = refine(posterior, modes, method.starts)
+    laplace = Laplace.at(posterior, modes)
+    frame = Frame.of(laplace)
+    slope = laplace.coordinates.log_slope(modes.z)
+    places = frame.bend.inverse(laplace.means)
+    bent = frame.bend.log_slope(places)[0].sum(axis=1)
+    return {
+        "modes": modes.z,
+        "masses": modes.value + 0.5 * np.linalg.slogdet(laplace.covariance)[1] - slope,
+        # log density in v of the posterior times the evidence: z -> t -> v
+        "peaks": modes.value - 0.5 * posterior.ndim * np.log(2.0 * np.pi) - slope + bent,
+        "places": places,
+        "best": best.z[0],
+        "spent": search.evaluations + best.evaluations,
+        "unseen": search.unseen,
+        **first_state(method, frame),
+    }
+
+
+@jit
+def _push(guide: Guide, mean: jax.Array, root: jax.Array, base: jax.Array) -> jax.Array:
+    """Bent coordinates of base draws (n, ndim)."""
+    return jax.vmap(lambda e: mean + root @ guide.forward(e)[0])(base)
+
+
+@jit
+def _pull(
+    guide: Guide, bend: Bend, mean: jax.Array, root: jax.Array, v: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Base draws e and latent vectors z of bent coordinates (n, ndim), log |de/dz| and log |dv/dz|."""
+
+    def one(v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        e, log_det = guide.inverse(solve_triangular(root, v - mean, lower=True))
+        z, prior = bend.latent(v)
+        bent = log_normal(z) - prior
+        return e, z, bent - log_det - jnp.sum(jnp.log(jnp.diagonal(root))), bent
+
+    return jax.vmap(one)(v)
+
+
+@jit
+def _densities(guide: Guide, mean: jax.Array, root: jax.Array, v: jax.Array) -> jax.Array:
+    """Log density of q in v at points (n, ndim)."""
+
+    def one(v: jax.Array) -> jax.Array:
+        return guide.log_density(solve_triangular(root, v - mean, lower=True)) - jnp.sum(jnp.log(jnp.diagonal(root)))
+
+    return jax.vmap(one)(v)

@@ -1,0 +1,80 @@
+"""Posteriors of known shape, and what is measured of draws: shared by the tests of variational methods."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.stats as st
+from toys import Direct, Identity
+
+import skyfold as sf
+from skyfold.annotation import Annotation
+from skyfold.inference.checkpoint import Checkpoint
+from skyfold.inference.progress import Progress
+from skyfold.likelihoods import Gaussian
+
+SIGMA = np.array([0.5, 2.0, 0.05])
+DATA = np.array([2.0, -1.0, 0.3])
+MEAN, SD = DATA / (1 + SIGMA**2), SIGMA / np.sqrt(1 + SIGMA**2)
+EVIDENCE = st.norm.logpdf(DATA, 0.0, np.sqrt(1 + SIGMA**2)).sum()
+
+
+def run(method, posterior, seed=0, checkpoint=None):
+    return method(posterior, seed, Progress(False), checkpoint or Checkpoint())
+
+
+def moments(posterior, draws):
+    weights = draws.weights().ravel()
+    values = posterior.values(draws.latent.reshape(-1, posterior.ndim))
+    means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
+    sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
+    return means, sds
+
+
+class Mixed(Identity):
+    """Sum and difference of two parameters: with unequal errors a posterior with correlation."""
+
+    name: ClassVar[str] = "mixed"
+
+    def evaluate(self, grid):
+        return jnp.stack([self.x[0] + self.x[1], self.x[0] - self.x[1]])
+
+
+def correlated(rho: float) -> sf.Posterior:
+    """Two parameters of unit posterior variance ratio and correlation `rho`."""
+    # precision 1 + 2 (a + b) on the diagonal and 2 (a - b) off it; the difference is known better: rho > 0
+    ratio = (1 + rho) / (1 - rho)  # of the precisions along x - y and x + y
+    wide = 1.0
+    a, b = wide / 2, ((1 + wide) * ratio - 1) / 2
+    sigma = np.sqrt([1 / a, 1 / b])
+    return sf.Posterior((Mixed(x=sf.Normal(np.zeros(2), 1.0)), Direct(Gaussian([0.5, 0.1], sigma), Annotation("d"))))
+
+
+class Banana(Identity):
+    name: ClassVar[str] = "banana"
+
+    def evaluate(self, grid):
+        return jnp.stack([self.x[1] - self.x[0] ** 2])
+
+
+def banana() -> sf.Posterior:
+    return sf.Posterior((Banana(x=sf.Normal(np.zeros(2), 1.0)), Direct(Gaussian([0.3], [0.25]), Annotation("d"))))
+
+
+def banana_exact() -> tuple[np.ndarray, np.ndarray, float]:
+    grid = np.linspace(-6, 6, 1201)
+    x, y = np.meshgrid(grid, grid, indexing="ij")
+    p = np.exp(st.norm.logpdf(x) + st.norm.logpdf(y) + st.norm.logpdf(0.3, y - x**2, 0.25)) * 0.01**2
+    z = p.sum()
+    mean = np.array([(p * x).sum(), (p * y).sum()]) / z
+    sd = np.sqrt(np.array([(p * (x - mean[0]) ** 2).sum(), (p * (y - mean[1]) ** 2).sum()]) / z)
+    return mean, sd, float(np.log(z))
+
+
+class Squared(Identity):
+    name: ClassVar[str] = "squared"
+
+    def evaluate(self, grid):
+        return jnp.atleast_1d(self.x) ** 2
