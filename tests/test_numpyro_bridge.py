@@ -386,6 +386,8 @@ def test_numpyro_model_has_our_density(name) -> None:
     # and back again
     again = sf.Posterior.from_numpyro(program)
     assert set(again.names) == set(posterior.names) and again.exact
+    with pytest.raises(sf.SkyfoldError, match="factors only"):
+        simulated_statistic(again, 3)
 
 
 def test_numpyro_s_sampler_on_our_posterior_agrees_with_auto() -> None:

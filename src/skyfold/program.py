@@ -239,13 +239,15 @@ class Observed(Likelihood):
     structure: Any = eqx.field(static=True)
     shapes: tuple[tuple[int, ...] | None, ...] = eqx.field(static=True)
     independent: bool = eqx.field(static=True)  # type: ignore[misc]
+    drawable: bool = eqx.field(static=True)
 
-    def __init__(self, distribution: Any, value: Any, scale: Any) -> None:
+    def __init__(self, distribution: Any, value: Any, scale: Any, drawable: bool = True) -> None:
+        self.drawable = drawable
         leaves, self.structure = jax.tree.flatten(distribution)
         traced = [isinstance(x, jax.core.Tracer) for x in leaves]
         self.shapes = tuple(np.shape(x) if t else None for x, t in zip(leaves, traced, strict=True))
         self.constants = tuple(x for x, t in zip(leaves, traced, strict=True) if not t)
-        factor = type(_innermost(distribution)).__name__ == "Unit"
+        factor = _is_factor(distribution)
         event = () if factor else tuple(_innermost(distribution).event_shape)
         self.shape = distribution.batch_shape + (0,) if factor else np.shape(value)
         self.data = np.zeros(int(np.prod(distribution.batch_shape))) if factor else np.ravel(np.asarray(value))
@@ -280,6 +282,8 @@ class Observed(Likelihood):
         return -2.0 * jnp.sum(self.pointwise(expected))
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        if not self.drawable:
+            raise SkyfoldError("This program has factors only: no data can be drawn from it.")
         expected = np.asarray(expected)
         lead = expected.shape[:-1]
         if 0 in self.shape:
@@ -324,7 +328,11 @@ class SiteData(Observation):
         return f"site {self.name!r} ({self.n_data} data, {self.likelihood.statistic_name})"
 
 
-def _site_data(number: int, site: Site) -> SiteData:
+def _is_factor(distribution: Any) -> bool:
+    return type(_innermost(distribution)).__name__ == "Unit"
+
+
+def _site_data(number: int, site: Site, drawable: bool) -> SiteData:
     if any(isinstance(x, jax.core.Tracer) for x in (site.value, site.scale)):
         raise SkyfoldError(
             f"from_numpyro: the observed value or the scale of site '{site.name}' depends on latent sites; write its "
@@ -338,7 +346,7 @@ def _site_data(number: int, site: Site) -> SiteData:
     elif plain and type(base).__name__ == "Normal" and not isinstance(base.scale, jax.core.Tracer):
         likelihood = Gaussian(np.ravel(value), np.ravel(np.broadcast_to(base.scale, value.shape)))
     else:
-        likelihood = Observed(site.distribution, site.value, site.scale)
+        likelihood = Observed(site.distribution, site.value, site.scale, drawable)
     return SiteData(likelihood, Annotation(site.name), value.shape, number)
 
 
@@ -441,8 +449,9 @@ class ProgramPosterior(Posterior):
         draft = self._kernel()
         z = jnp.zeros(self.ndim)
         _, sites = _dependence(draft._run, z)
+        drawable = not all(_is_factor(site.distribution) for site in sites)
         for number, site in enumerate(sites):
-            self.pairs[site.name] = (program, _site_data(number, site))
+            self.pairs[site.name] = (program, _site_data(number, site, drawable))
         if not self.pairs:
             raise SkyfoldError("from_numpyro: the program observes nothing; give it data, or a factor.")
         if not self._traces():

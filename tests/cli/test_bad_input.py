@@ -55,10 +55,24 @@ def test_broken_files(case: Case, tmp_path: Path, run: Callable[..., Run]) -> No
         ((*POWERLAW, "--energies", "low", "high"), ("low", "float")),
         ((*POWERLAW, "--method", "ntus"), ("ntus", "nuts")),
         ((*POWERLAW, "--redshift", "0.1"), ("Redshift",)),
-        ((*POWERLAW, "--seed", "-1"), ("-1",)),
-        ((*POWERLAW, "--seed", "one"), ("one",)),
+        (("--model", "ztbabs*powerlaw", "-z", "0.1", "-s", "ztbabs.Redshift=0.5"), ("ztbabs.Redshift", "0.1", "value")),
+        (
+            ("--model", "ztbabs*powerlaw", "-z", "0.1", "-p", "ztbabs.Redshift=Uniform(0,1)"),
+            ("ztbabs.Redshift", "0.1", "prior"),
+        ),
+        ((*POWERLAW, "--seed", "-1"), ("-1", "from 0 to")),
+        ((*POWERLAW, "--seed", "one"), ("one", "whole number")),
+        ((*POWERLAW, "--seed", "1.5"), ("1.5", "whole number")),
+        ((*POWERLAW, "--seed", "9" * 23), ("9" * 23, str(2**63 - 1))),
         ((*POWERLAW, "--colour", "red"), ("--colour",)),
         ((*POWERLAW, "--response", "nothing.rmf"), ("nothing.rmf", "no such file")),
+        ((*POWERLAW, "--response", "none"), ("--response", "needs a response")),
+        ((*POWERLAW, "--response", ""), ("--response", "empty")),
+        ((*POWERLAW, "--arf", " "), ("--arf", "empty")),
+        ((*POWERLAW, "--background", ""), ("--background", "empty")),
+        ((*POWERLAW, "--checkpoint", ""), ("--checkpoint", "empty")),
+        ((*POWERLAW, "--checkpoint", "."), ("folder",)),
+        ((*POWERLAW, "--checkpoint", "/proc/x/run.npz"), ("/proc/x", "cannot be written")),
         ((*POWERLAW, "--arf", "nothing.arf"), ("nothing.arf", "no such file")),
         ((*POWERLAW, "--background", "nothing.pha"), ("nothing.pha", "no such file")),
         (("--model", MODEL, *FIXED, "--abund", "wlim"), ("wlim", "wilm")),
@@ -73,6 +87,43 @@ def test_bad_options(
     assert found.code == 2
     for word in words:
         assert word in found.error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model", "powerlaw", "--set", "powerlaw.PhoIndex=-500", "--set", "powerlaw.norm=1"),
+        ("--model", "powerlaw", "--set", "powerlaw.PhoIndex=2", "--set", "powerlaw.norm=-1"),
+        ("--model", f"tbabs*{POWERLAW[1]}", *POWERLAW[2:], "--set", "tbabs.nH=-5000"),
+        ("--model", f"ztbabs*{POWERLAW[1]}", *POWERLAW[2:], "--set", "ztbabs.nH=1", "--redshift", "-1"),
+    ],
+)
+def test_a_model_that_is_not_finite(
+    arguments: tuple[str, ...], demo: Path, tmp_path: Path, run: Callable[..., Run]
+) -> None:
+    found = run("xray", demo, *arguments, "--out", tmp_path / "out")
+    assert found.code == 2 and found.out == ""
+    assert "C-stat" in found.error and "'demo'" in found.error
+    names = [a.split("=")[0] for a in arguments if "=" in a] + (["ztbabs.Redshift = -1"] if "-1" in arguments else [])
+    assert all(name in found.error for name in names)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "words"), [("", "empty"), (" ", "empty"), (".", "folder"), ("/", "folder")])
+def test_spectrum_without_a_name(name: str, words: str, run: Callable[..., Run]) -> None:
+    found = run("xray", name, *POWERLAW)
+    assert found.code == 2
+    assert words in found.error
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_folder_that_cannot_be_made(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    for folder, words in (("", "empty"), ("/proc/x", "/proc/x"), (tmp_path / ("x" * 300), "xxx")):
+        found = run("xray", demo, *POWERLAW, "--out", folder)
+        assert found.code == 2 and found.out == ""
+        assert words in found.error
+        assert "background" not in found.err  # the spectrum was not even read
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,6 +177,21 @@ def test_usage(run: Callable[..., Run]) -> None:
         ("model = 'powerlaw'\n[[observation]]\nspectrum = 'demo.pha'\n[priors]\n'powerlaw.norm' = 1", ("in quotes",)),
         ("model = 'powerlaw'\n[[observation]]\nspectrum = 'demo.pha'\n[values]\n'powerlaw.norm' = 'a'", ("number",)),
         ("model = 'powerlaw'\n[[observation]]\nspectrum = 'demo.pha'\n[output]\nfigures = 'no'", ("true or false",)),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = ''", ("observation.spectrum", "empty")),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\nresponse = 'none'", ("observation.response", "'none'")),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\narf = ''", ("observation.arf", "empty")),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\n[output]\nfolder = ''", ("output.folder", "empty")),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\n[output]\ncheckpoint = 3", ("output.checkpoint",)),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\n[priors]\nx = ''", ("priors.x", "is not a prior")),
+        ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\n[priors]\nx = 'Uniform(2, 1)'", ("priors.x", "low")),
+        ("model = 'powerlaw'\nredshift = true\n[[observation]]\nspectrum = 'a'", ("'redshift'", "number")),
+        ("model = 'powerlaw'\nseed = 99999999999999999999999\n[[observation]]\nspectrum = 'a'", ("'seed'",)),
+        ("model = 'powerlaw'\n[method]\nname = 'mle'\nstarts = 0\n[[observation]]\nspectrum = 'a'", ("[method]", "starts")),
+        (
+            "model = 'powerlaw'\n[method]\nname = 'nuts'\ntarget_accept = 7.0\n[[observation]]\nspectrum = 'a'",
+            ("[method]", "target_accept"),
+        ),
+        ("model = 'powerlaw'\n[method]\nname = 'ntus'\n[[observation]]\nspectrum = 'a'", ("method.name", "nuts")),
         ("model = 'powerlaw'\npriors = 3\n[[observation]]\nspectrum = 'demo.pha'", ("[priors]",)),
     ],
 )
@@ -134,7 +200,7 @@ def test_bad_job(text: str, words: tuple[str, ...], tmp_path: Path, run: Callabl
     job.write_text(text)
     found = run("fit", job, "--out", tmp_path / "out")
     assert found.code == 2
-    for word in words:
+    for word in (str(tmp_path), *words):
         assert word in found.error
     assert list(tmp_path.iterdir()) == [job]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import pytest
 from invocation import FIXED, MODEL, Run
 
@@ -17,6 +19,7 @@ from skyfold.cli._job import Job
 from skyfold.cli.demo import compare
 from skyfold.data import demo_truth
 from skyfold.errors import SkyfoldError
+from skyfold.inference import METHODS
 
 
 def test_help_and_version(run: Callable[..., Run]) -> None:
@@ -105,6 +108,46 @@ def test_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {p.name: p.read_text() for p in out.iterdir()} == {"whole": "2", "more": "3"}
     with pytest.raises(SkyfoldError, match="is a file"), written_whole(out / "whole" / "below"):
         pass
+    with written_whole(out, own=("whole", "never")) as folder:
+        (folder / "more").write_text("4")
+    assert {p.name: p.read_text() for p in out.iterdir()} == {"more": "4"}
+
+
+def test_methods_are_listed_everywhere(run: Callable[..., Run]) -> None:
+    for command in ("xray", "demo"):
+        text = run(command, "--help").out
+        assert f"One of {', '.join(METHODS)}." in " ".join(text.split())
+    docs = Path(__file__).parents[2] / "docs"
+    table = re.findall(r"^\| `(\w+)` ", (docs / "methods.md").read_text(), re.MULTILINE)
+    assert set(METHODS) <= set(table)
+
+
+def test_32_bits_are_said(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    try:
+        jax.config.update("jax_enable_x64", False)
+        found = run("xray", demo, "-m", MODEL, *FIXED, "--out", tmp_path)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert found.code == 0
+    assert "warning: JAX computes with 32-bit floats" in found.err
+    assert "32-bit" in json.loads((tmp_path / "summary.json").read_text())["warnings"][0]
+    assert "32-bit" not in run("xray", demo, "-m", MODEL, *FIXED).err
+
+
+def test_a_figure_that_fails_costs_no_result(
+    demo: Path, tmp_path: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from skyfold.results.result import Result
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(Result, "save_figures", fail)
+    free = ("-p", "powerlaw.norm=LogUniform(1e-6, 1e-2)")
+    found = run("xray", demo, "-m", MODEL, *FIXED[:4], *free, *FIXED[6:], "--method", "mle", "-o", tmp_path / "out")
+    assert found.code == 70
+    assert "no ink" in found.err and "results are written" in found.err
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["posterior.nc", "summary.json"]
 
 
 def test_demo(tmp_path: Path, run: Callable[..., Run]) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from broken_files import records, write
 from invocation import FIXED, MODEL, Run
 
 from skyfold.cli._models import build_models
 from skyfold.component import parameter_names
 from skyfold.errors import SkyfoldError
 from skyfold.parameters import Parameter
+from skyfold.posterior import Posterior
 from skyfold.priors import LogNormal, Uniform
+from skyfold.xray.ogip import Arf
 
 #: Leaves three parameters of the demo's model free.
 THREE_FREE = (
@@ -153,6 +156,62 @@ def test_not_converged_ends_with_1(demo: Path, tmp_path: Path, run: Callable[...
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["converged"] is False
 
 
+def test_what_is_stale_is_taken_away(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("posterior.nc", "corner.png", "mine.png"):
+        (out / name).write_text("old")
+    assert run("xray", demo, "-m", MODEL, *FIXED, "--out", out).code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["mine.png", "summary.json"]
+
+
+def test_absurd_counts_lose_no_fit(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
+    """No data can be drawn of 1e50 expected counts; the spectrum reaches down to 0 keV."""
+    options = ("--prior", "powerlaw.PhoIndex=Uniform(60,80)", "--set", "powerlaw.norm=1", "--method", "mle")
+    found = run("xray", demo, "-m", "powerlaw", *options, "--out", tmp_path / "out")
+    assert found.code in (0, 1), found.err
+    assert "posterior predictive check: none" in found.out
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"posterior.nc", "summary.json", "spectrum.png", "model.pdf"} <= names
+    goodness = json.loads((tmp_path / "out" / "summary.json").read_text())["goodness"]
+    assert goodness["p_value"] is None and goodness["replicates"] == 0
+    assert "no data can be drawn for 'demo'" in goodness["note"]
+
+
+@pytest.mark.parametrize("where", ["option", "file", "both"])
+def test_checkpoint_is_handed_on(
+    where: str, demo: Path, tmp_path: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def fit(*_: object, **options: object) -> None:
+        seen.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Posterior, "fit", fit)
+    own, other = tmp_path / "run.npz", tmp_path / "other.npz"
+    if where == "option":
+        found = run("xray", demo, "-m", "powerlaw", "--checkpoint", own)
+    else:
+        job = tmp_path / "job.toml"
+        job.write_text(
+            f"model = 'powerlaw'\n[[observation]]\nspectrum = '{demo}'\n[output]\n"
+            f"checkpoint = '{own.name if where == 'file' else other.name}'"
+        )
+        found = run("fit", job, *(("--checkpoint", own) if where == "both" else ()))
+    assert found.code == 130
+    assert seen["checkpoint"] == own
+
+
+def test_blind_groups_are_complained_of_where_they_are_noticed(tmp_path: Path, run: Callable[..., Run]) -> None:
+    arf = records()[2]
+    path = write(tmp_path, arf=Arf(None, arf.edges, np.where(arf.edges[:-1] < 1.2, 0.0, arf.area)))
+    fixed = ("-m", "powerlaw", "-s", "powerlaw.PhoIndex=2", "-s", "powerlaw.norm=1e-3")
+    assert "response is zero" in run("xray", path, *fixed).err
+    assert "response is zero" in run("xray", path, *fixed, "-e", 0.5, 8).err
+    assert run("xray", path, *fixed, "-e", 2, 8).err == ""
+
+
 # -- several spectra -------------------------------------------------------------------------------------------------
 
 
@@ -188,10 +247,12 @@ def test_without_a_constant_everything_is_shared() -> None:
 
 
 def test_redshift_sets_every_redshift() -> None:
-    (model,) = build_models("ztbabs*(zgauss+zgauss)", 1, {"zgauss_2.Redshift": Uniform(0, 1)}, {}, redshift=0.3)
+    (model,) = build_models("ztbabs*(zgauss+zgauss)", 1, {}, {}, redshift=0.3)
     named = parameter_names([model])
-    assert named["ztbabs.Redshift"].value == named["zgauss.Redshift"].value == 0.3
-    assert isinstance(named["zgauss_2.Redshift"].value, Parameter)
+    assert [named[f"{c}.Redshift"].value for c in ("ztbabs", "zgauss", "zgauss_2")] == [0.3, 0.3, 0.3]
+    for given in ({"zgauss_2.Redshift": Uniform(0, 1)}, {}), ({}, {"zgauss_2.Redshift": 0.5}):
+        with pytest.raises(SkyfoldError, match=r"zgauss_2\.Redshift.*give one of them"):
+            build_models("ztbabs*(zgauss+zgauss)", 1, *given, redshift=0.3)
 
 
 def test_default_priors_stay() -> None:

@@ -159,6 +159,15 @@ def test_flows_invert_and_know_their_density(flow) -> None:
         assert float(same) == pytest.approx(float(log_det), abs=1e-6)
 
 
+def test_a_flow_goes_on_from_its_checkpoint(gaussian, tmp_path) -> None:
+    pytest.importorskip("flowjax")
+    path = tmp_path / "run.npz"
+    short, long = (VI(family="flow", layers=2, width=8, steps=n, patience=100) for n in (100, 200))
+    run(short, gaussian, 5, Checkpoint(path, "x"))
+    resumed = run(long, gaussian, 5, Checkpoint(path, "x"))
+    np.testing.assert_array_equal(resumed.latent, run(long, gaussian, 5).latent)
+
+
 def test_an_autoregressive_flow_runs(gaussian) -> None:
     pytest.importorskip("flowjax")
     draws = run(VI(family="flow", flow="autoregressive", layers=2, width=8), gaussian)

@@ -143,6 +143,10 @@ def _arf(**changes: Callable[[Arf], Any]) -> Callable[[Path], Path]:
     return build
 
 
+def _exposures(row: int, value: float) -> Callable[[Path], Path]:
+    return _pha(exposure=lambda p: _put(np.linspace(1e3, 2e3, len(p.channels)), row, value))
+
+
 def _put(array: np.ndarray, index: int, value: float) -> np.ndarray:
     changed = array.astype(float)
     changed[index] = value
@@ -290,6 +294,8 @@ CASES = [
     Case("zero exposure", _header("good.pha", EXPOSURE=0.0), ("good.pha", "EXPOSURE", "above zero")),
     Case("negative exposure", _header("good.pha", EXPOSURE=-3.0), ("good.pha", "EXPOSURE", "above zero")),
     Case("EXPOSURE in words", _header("good.pha", EXPOSURE="long"), ("good.pha", "EXPOSURE", "not a number")),
+    Case("zero in the column EXPOSURE", _exposures(12, 0.0), ("EXPOSURE", "row 13", "above zero")),
+    Case("NaN in the column EXPOSURE", _exposures(12, np.nan), ("EXPOSURE", "row 13", "above zero")),
     Case("negative AREASCAL", _header("good.pha", AREASCAL=-1.0), ("good.pha", "AREASCAL")),
     Case("channel twice", _cell("good.pha", "CHANNEL", 5, 4), ("CHANNEL", "row 6", "twice")),
     Case("all channels bad", _pha(quality=np.ones(80, int)), ("good.pha", "QUALITY")),

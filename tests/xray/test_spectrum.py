@@ -12,6 +12,7 @@ import astropy.units as u
 import jax
 import numpy as np
 import pytest
+from astropy.io import fits
 from broken_files import edit, records, write
 
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
@@ -341,6 +342,90 @@ def test_area_scaling_column_scales_the_prediction(tmp_path: Path, small: Spectr
     spectrum = Spectrum.read(write(tmp_path / "half", pha=half))
     ratio = np.asarray(spectrum.predict(Power(2, 1e-3)) / small.predict(Power(2, 1e-3)))
     np.testing.assert_allclose(ratio, np.where(small.channels[:, 1] < 15, 0.5, 1.0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [False, True])
+def test_exposure_of_each_channel(rate: bool, tmp_path: Path, small: Spectrum) -> None:
+    """A column EXPOSURE weighs each channel by its own exposure, as AREASCAL would."""
+    exposures = np.where(np.arange(80) < 15, 1e3, 2e3)
+    (tmp_path / "own").mkdir()
+    path = write(tmp_path / "own", pha=replace(records()[0], exposure=exposures))
+    if rate:
+        edit(path, _as_rates)
+    pha = read_pha(path)
+    np.testing.assert_array_equal(pha.exposure, exposures)
+    np.testing.assert_allclose(pha.counts, records()[0].counts, rtol=1e-12)
+    spectrum = Spectrum.read(path)
+    ratio = np.asarray(spectrum.predict(Power(2, 1e-3)) / small.predict(Power(2, 1e-3)))
+    few = small.channels[:, 1] < 15
+    np.testing.assert_allclose(ratio, np.where(few, 0.5, 1.0), rtol=1e-9)
+    np.testing.assert_allclose(spectrum.rate_factor[few], 2 * small.rate_factor[few])
+    np.testing.assert_allclose(spectrum.rate_factor[~few], small.rate_factor[~few])
+    assert spectrum.exposure == 2e3 and "2000 s" in repr(spectrum) and "2000 s" in repr(pha)
+    assert spectrum.notice(1, 3).rate_factor.shape == (spectrum.notice(1, 3).n_data,)
+
+
+def _as_rates(file: Any) -> None:
+    file[1].columns.change_name("COUNTS", "RATE")
+    table = file[1].data
+    rates = table["RATE"] / table["EXPOSURE"]
+    columns = [c for c in file[1].columns if c.name != "RATE"] + [fits.Column("RATE", "D", array=rates)]
+    file[1] = fits.BinTableHDU.from_columns(columns, header=_header_without_columns(file[1]), name="SPECTRUM")
+
+
+def _header_without_columns(hdu: Any) -> fits.Header:
+    cards = [c for c in hdu.header.cards if c.keyword[:5] not in ("TTYPE", "TFORM", "TUNIT", "TLMIN", "TLMAX")]
+    return fits.Header(cards)
+
+
+def test_one_exposure_in_a_column_is_one_exposure(tmp_path: Path) -> None:
+    path = write(tmp_path)
+
+    def change(file: Any) -> None:
+        columns = [*file[1].columns, fits.Column("EXPOSURE", "D", array=np.full(80, 2e3))]
+        header = _header_without_columns(file[1])
+        del header["EXPOSURE"]
+        file[1] = fits.BinTableHDU.from_columns(columns, header=header, name="SPECTRUM")
+
+    edit(path, change)
+    assert read_pha(path).exposure == 2e3
+
+
+def test_groups_without_response_are_named(tmp_path: Path) -> None:
+    pha, rmf, arf = records()
+    dark = replace(arf, area=np.where(arf.edges[:-1] < 1.2, 0.0, arf.area))
+    with pytest.warns(ResponseWarning, match=r"groups hold \d+ counts .* zero, at 0\.\d*-.* keV.*notice") as seen:
+        spectrum = Spectrum.assemble(pha, rmf, dark)
+    assert len(seen) == 1
+    with pytest.warns(ResponseWarning, match="response is zero"):
+        spectrum.notice(0.3, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectrum.notice(2.0, 8.0)
+        Spectrum.assemble(replace(pha, counts=np.where(rmf.bounds[:, 1] < 2, 0.0, pha.counts)), rmf, dark)
+
+
+def test_a_factor_predicts_nothing(small: Spectrum) -> None:
+    with pytest.raises(SkyfoldError, match="'phabs' is multiplicative"):
+        small.predict(PHabs(nH=0.1))
+
+
+def test_other_data_must_fit(small: Spectrum) -> None:
+    for data in (small.counts[1:], np.append(small.counts, 1.0), 3.0, small.counts[:, None]):
+        with pytest.raises(SkyfoldError, match=f"'good' has {small.n_data} noticed groups"):
+            small.with_data(data)
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "/"])
+def test_spectrum_without_a_name(name: str) -> None:
+    with pytest.raises(SkyfoldError, match="empty|folder"):
+        Spectrum.read(name)
+
+
+@pytest.mark.parametrize("response", ["", "none"])
+def test_response_without_a_name(response: str, tmp_path: Path) -> None:
+    with pytest.raises(SkyfoldError, match=f"response = '{response}' names no file.*good.rmf"):
+        Spectrum.read(write(tmp_path), response=response)
 
 
 # -- display --------------------------------------------------------------------------------------------------------

@@ -201,4 +201,5 @@ def _raise(
     number = jnp.maximum(jnp.sum(good), 1)
     value = jnp.sum(jnp.where(good, ratios, 0.0)) / number
     scatter = jnp.sqrt(jnp.sum(jnp.where(good, (ratios - value) ** 2, 0.0)) / number)
+    value = jnp.where(jnp.any(good), value, -jnp.inf)
     return guide, moments, average, value, scatter / jnp.sqrt(number)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CORRECTIONS = ("none", "psis", "mcmc")
 #: Relative error of a standard deviation, and shift of a mean in standard deviations, that is reported.
 WORST_SD, WORST_SHIFT = 0.10, 0.10
+#: Share of q's draws at which the posterior is zero that is reported.
+WORST_VOID = 0.01
 #: Mass of modes that q does not cover, by their Laplace approximations, that is reported.
 WORST_MISSED = 0.01
 #: Half the degrees of freedom of the scouts, and how much wider they are than what they copy.
@@ -88,6 +90,12 @@ class Judged:
 
     own: Weighed
     pool: Weighed
+
+    def kept(self, correction: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Latent vectors, log-likelihood and log weights to hand back; draws of zero posterior density are left out."""
+        chosen = self.pool if correction == "psis" else self.own
+        good = np.isfinite(chosen.raw)
+        return chosen.z[good], chosen.log_likelihood[good], chosen.smoothed[good] if correction == "psis" else None
 
     def faults(self) -> dict[str, np.ndarray]:
         """Per coordinate: ``sd`` of q over the pool's, ``shift`` of q's mean in sds of the pool, ``tail`` mass.
@@ -254,6 +262,9 @@ def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) ->
         )
     if not judged.own.khat < RELIABLE:
         off.insert(0, f"over-confident: k-hat {judged.own.khat:.2f} of its weights is not below {RELIABLE}")
+    void = float(np.mean(~np.isfinite(judged.own.raw)))
+    if void > WORST_VOID:
+        off.append(f"{100 * void:.0f}% of its draws lie where the posterior is zero")
     if off:
         remedy = {
             "none": f'these draws are not corrected: use correction="psis" or "mcmc", or {richer}',

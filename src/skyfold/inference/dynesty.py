@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,7 +68,9 @@ class Dynesty:
             sample=self.sample,
             rstate=np.random.default_rng(seed),
         )
-        sampler.run_nested(dlogz=self.remainder, maxcall=self.max_evaluations, print_progress=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The sampling was stopped short")  # said in a message below
+            sampler.run_nested(dlogz=self.remainder, maxcall=self.max_evaluations, print_progress=False)
         found = sampler.results
         messages = []
         # what was left when the live points were added
@@ -87,5 +90,9 @@ class Dynesty:
             clock=clock,
             evaluations=cube.evaluations,
             messages=messages,
-            diagnostics={"information": float(found.information[-1]), "remainder": left, "efficiency": float(found.eff)},
+            diagnostics={
+                "information": float(found.information[-1]),
+                "remainder": left,
+                "efficiency": float(found.eff),
+            },
         )

@@ -98,8 +98,10 @@ class MGVI:
             checkpoint.save(**state)
         root = self._root(posterior, state["mean"])
         judged, misses = self._judged(posterior, np.asarray(state["mean"]), root, seed)
-        log_q = self._standard(posterior, np.asarray(state["mean"]), root, np.asarray(state["modes"]))[1]
-        missed, more = missed_modes(np.asarray(state["masses"]), np.asarray(state["peaks"]), log_q, judged)
+        missed, more = 0.0, ()
+        if len(np.asarray(state["modes"])) > 1:
+            log_q = self._standard(posterior, np.asarray(state["mean"]), root, np.asarray(state["modes"]))[1]
+            missed, more = missed_modes(np.asarray(state["masses"]), np.asarray(state["peaks"]), log_q, judged)
         sound, messages = judge(posterior, judged, self.correction, 'sf.VI(family="flow") or sf.NUTS()')
         settled = bool(state["moved"] <= self.tolerance)
         if not settled:
@@ -116,14 +118,14 @@ class MGVI:
         unseen, found = float(state["unseen"]), len(np.asarray(state["modes"]))
         messages = (*incomplete(found, unseen), *more, *messages)
         covered = not missed and unseen <= MOST_UNSEEN
-        kept = judged.pool if self.correction == "psis" else judged.own
+        z, likelihood, log_weights = judged.kept(self.correction)
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
         gradients = int(state["steps"]) * len(base)
         draws = Draws(
             method=self.name,
-            latent=kept.z[None],
-            log_likelihood=kept.log_likelihood[None],
-            log_weights=kept.smoothed[None] if self.correction == "psis" else None,
+            latent=z[None],
+            log_likelihood=likelihood[None],
+            log_weights=None if log_weights is None else log_weights[None],
             converged=sound and settled and misses <= _MISSES and covered,
             messages=messages,
             seed=seed,
@@ -131,7 +133,7 @@ class MGVI:
             gradients=gradients,
             log_evidence=log_evidence,
             log_evidence_error=None if error is None else float(np.hypot(error, unseen)),
-            best=best_fit(posterior, np.asarray(state["best"]), kept.z, kept.log_likelihood, self.starts),
+            best=best_fit(posterior, np.asarray(state["best"]), z, likelihood, self.starts),
             mode=np.asarray(state["modes"])[0],
             diagnostics={
                 **judged.diagnostics(),

@@ -48,8 +48,8 @@ class Search:
         share = 1.0 / max(self.unseen, 1e-3)
         return (
             f"{len(self.modes.z)} modes were found and one in {share:.0f} starts still finds a new one: modes are "
-            "missing. Exchangeable components have as many modes as they have orders: give them priors that do not overlap, or "
-            "tie one to the other"
+            "missing. Exchangeable components have as many modes as they have orders: give them priors that do not "
+            "overlap, or tie one to the other"
         )
 
 
@@ -61,15 +61,15 @@ def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, 
     points, density : screened prior draws (n, ndim) and their log density.
     starts : starts per batch.
     """
-    pool = choose_starts(points, density, starts * _BATCHES)
-    best = choose_starts(points, density, starts)
-    modes = climb(posterior, best)
+    modes = climb(posterior, choose_starts(points, density, starts))
+    pool = None
     for batch in range(_BATCHES):
         log_mass = modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1]
         heavy = log_mass > log_mass.max() - _LIGHT
         unseen = float(np.sum(modes.hits[heavy] == 1) / max(modes.hits[heavy].sum(), 1))
         if unseen <= MOST_UNSEEN:
             break
+        pool = choose_starts(points, density, starts * _BATCHES) if pool is None else pool
         more = climb(posterior, pool[batch::_BATCHES][:starts])
         joined = Modes(
             *(np.concatenate([getattr(modes, f), getattr(more, f)]) for f in _FIELDS),

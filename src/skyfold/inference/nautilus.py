@@ -103,7 +103,7 @@ class Nautilus:
 
 
 def _error(sampler: Any) -> float:
-    """Error of the log evidence: scatter of the weights within shells, and of the shells' volumes."""
+    """Error of the log evidence: scatter of the weights within each shell, in which that of its volume is contained."""
     value = sampler.log_z
     used = sampler.shell_n_eff > 0
     share = np.exp(sampler.shell_log_l[used] + sampler.shell_log_v[used] - value)

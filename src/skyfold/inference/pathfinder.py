@@ -227,27 +227,25 @@ def _normals(
     elbo = np.full(len(paths[0]), -np.inf)
     tried = 0
     for k, (x, f, g, alpha, counts) in enumerate(zip(*paths, strict=True)):
-        found = None
-        for at in _candidates(x, f):
-            normal = _normal(x, g, alpha[at], counts, at, history)
-            if normal is None:
-                continue
-            mean, root = normal
-            u = mean + normal_points(draws, len(mean), rng) @ root.T
-            z, volume = _leave(frame, u)
-            bound = float(np.mean(evaluate(posterior, z)[0] - (normal_log_density(u, mean, root) - volume)))
-            tried += 1
-            if np.isfinite(bound) and bound > elbo[k]:
-                elbo[k], found = bound, normal
-        if found is not None:
-            best.append(found)
+        normals = [n for at in _candidates(x, f) if (n := _normal(x, g, alpha[at], counts, at, history)) is not None]
+        if not normals:
+            continue
+        u = np.stack([mean + normal_points(draws, len(mean), rng) @ root.T for mean, root in normals])
+        log_q = np.stack([normal_log_density(one, *n) for one, n in zip(u, normals, strict=True)])
+        z, volume = _leave(frame, u.reshape(-1, x.shape[1]))
+        gain = evaluate(posterior, z)[0].reshape(log_q.shape) - (log_q - volume.reshape(log_q.shape))
+        tried += len(normals)
+        bounds = np.nan_to_num(gain.mean(axis=1), nan=-np.inf)
+        elbo[k] = bounds.max()
+        if np.isfinite(elbo[k]):
+            best.append(normals[int(np.argmax(bounds))])
     if not best:
         raise SkyfoldError(
             "No path of Pathfinder came to a point of finite density and slope: check that the model's derivatives are "
             "finite, or use 'auto'."
         )
-    bounds = elbo[np.isfinite(elbo)]
-    shares = np.exp(bounds - bounds.max())
+    finite = elbo[np.isfinite(elbo)]
+    shares = np.exp(finite - finite.max())
     shares = (1.0 - _LEAST_SHARE) * shares / shares.sum() + _LEAST_SHARE / len(shares)
     means, roots = np.stack([m for m, _ in best]), np.stack([r for _, r in best])
     wide, wider = _DEFENCE

@@ -111,7 +111,9 @@ def _update(
             shrinks=jnp.where(ended, 0, slices.shrinks + 1),
             done=slices.done + ended,
         )
-        info = SliceInfo(info.evaluations + batch, info.used + jnp.sum(busy), info.stuck + jnp.sum(given_up), info.parent)
+        info = SliceInfo(
+            info.evaluations + batch, info.used + jnp.sum(busy), info.stuck + jnp.sum(given_up), info.parent
+        )
         return slices, count + 1, info
 
     nothing = jnp.zeros((), int)

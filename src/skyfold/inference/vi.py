@@ -51,6 +51,11 @@ class VI:
     if that is larger) for `patience` such averages, at each of four step sizes that fall by 0.3. What is kept is the
     average of the last 50 iterates.
 
+    Not called converged: an ELBO that still rises; modes that q does not cover; draws handed back as they are
+    (``"none"``) whose k-hat is 0.7 or more, or whose widths, means or tails differ from those of the weighted draws
+    (by 10%, 0.1 sd, a factor 1.5); weighted draws (``"psis"``) with k-hat of 0.7 or more, or fewer than 400 effective;
+    chains (``"mcmc"``) that fail R-hat or ESS. What was wrong with q and has been made up for stays as a message.
+
     Parameters
     ----------
     family : str
@@ -153,11 +158,13 @@ class VI:
         judged = self._judged(posterior, fit, seed)
         richer = "sf.NUTS()" if self.family == "flow" else 'family="flow", or sf.NUTS()'
         sound, messages = judge(posterior, judged, self.correction, richer)
-        kept = judged.pool if self.correction == "psis" else judged.own
+        z, likelihood, log_weights = judged.kept(self.correction)
         if not fit.settled:
             messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
-        log_q = np.asarray(_densities(fit.guide, fit.mean, fit.root, fit.places))
-        missed, more = missed_modes(fit.masses, fit.peaks, log_q, judged)
+        missed, more = 0.0, ()
+        if len(fit.modes) > 1:
+            log_q = np.asarray(_densities(fit.guide, fit.mean, fit.root, fit.places))
+            missed, more = missed_modes(fit.masses, fit.peaks, log_q, judged)
         messages = (*incomplete(len(fit.modes), float(fit.unseen)), *more, *messages)
         covered = not missed and fit.unseen <= MOST_UNSEEN
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
@@ -165,9 +172,9 @@ class VI:
         draws = Draws(
             method=self.name,
             sampler=self.family,
-            latent=kept.z[None],
-            log_likelihood=kept.log_likelihood[None],
-            log_weights=kept.smoothed[None] if self.correction == "psis" else None,
+            latent=z[None],
+            log_likelihood=likelihood[None],
+            log_weights=None if log_weights is None else log_weights[None],
             converged=bool(sound and fit.settled and covered),
             messages=messages,
             seed=seed,
@@ -175,7 +182,7 @@ class VI:
             gradients=fit.done * STEPS * self._particles,
             log_evidence=log_evidence,
             log_evidence_error=None if error is None else float(np.hypot(error, fit.unseen)),
-            best=best_fit(posterior, fit.best, kept.z, kept.log_likelihood, self.starts),
+            best=best_fit(posterior, fit.best, z, likelihood, self.starts),
             mode=fit.modes[0],
             diagnostics={
                 **judged.diagnostics(),

@@ -143,7 +143,7 @@ def simulated_statistic(
     Raises
     ------
     SkyfoldError
-        If `parameters` is ``"posterior"`` and there are no draws.
+        If `parameters` is ``"posterior"`` and there are no draws, or no data can be drawn.
     """
     from skyfold.results.result import Result
 
@@ -159,10 +159,12 @@ def simulated_statistic(
     unique, index = np.unique(truth, axis=0, return_inverse=True)
     expected = predict(posterior, unique)
     rng = np.random.default_rng([seed, 30])
-    data = {
-        name: observation.sample(rng, expected[name][np.ravel(index)])
-        for name, (_, observation) in posterior.pairs.items()
-    }
+    data = {}
+    for name, (_, observation) in posterior.pairs.items():
+        try:
+            data[name] = observation.sample(rng, expected[name][np.ravel(index)])
+        except ValueError as error:
+            raise SkyfoldError(f"No data can be drawn for '{name}': {error}") from error
     if refit:
         # the observed data are fitted like the others
         starts = np.concatenate([best[None], truth])
