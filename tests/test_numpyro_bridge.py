@@ -20,7 +20,7 @@ from toys import Greybody, direct, image, photometry, sky
 
 import skyfold as sf
 from skyfold.inference.maximum import batch_density
-from skyfold.program import HalfCauchy, prior_of
+from skyfold.numpyro_bridge.distributions import HalfCauchy, prior_of
 from skyfold.results.goodness import simulated_statistic
 
 Y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from skyfold.inference.auto import Auto
     from skyfold.inference.draws import Draws
     from skyfold.inference.hmc import HMC
+    from skyfold.inference.laplace import Laplace
     from skyfold.inference.maximum import MAP, MLE
     from skyfold.inference.nuts import NUTS
+    from skyfold.inference.pathfinder import Pathfinder
+    from skyfold.inference.profile import profile_intervals
+    from skyfold.inference.scan import scan
     from skyfold.observation import Observation
     from skyfold.parameters import Parameter, parameter
     from skyfold.posterior import Posterior
@@ -52,6 +56,7 @@ _HOMES = {
     "Gamma": "skyfold.priors",
     "HMC": "skyfold.inference.hmc",
     "HalfNormal": "skyfold.priors",
+    "Laplace": "skyfold.inference.laplace",
     "LogNormal": "skyfold.priors",
     "LogUniform": "skyfold.priors",
     "MAP": "skyfold.inference.maximum",
@@ -61,6 +66,7 @@ _HOMES = {
     "Normal": "skyfold.priors",
     "Observation": "skyfold.observation",
     "Parameter": "skyfold.parameters",
+    "Pathfinder": "skyfold.inference.pathfinder",
     "Posterior": "skyfold.posterior",
     "Result": "skyfold.results.result",
     "SkyfoldError": "skyfold.errors",
@@ -68,6 +74,8 @@ _HOMES = {
     "TruncatedNormal": "skyfold.priors",
     "Uniform": "skyfold.priors",
     "parameter": "skyfold.parameters",
+    "profile_intervals": "skyfold.inference.profile",
+    "scan": "skyfold.inference.scan",
 }
 _DOMAINS = ("xray",)
 

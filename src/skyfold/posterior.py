@@ -109,7 +109,7 @@ class Posterior:
         --------
         >>> sf.Posterior.from_numpyro(eight_schools, sigma, y=y).fit("auto")  # doctest: +SKIP
         """
-        from skyfold.program import ProgramPosterior
+        from skyfold.numpyro_bridge.program import ProgramPosterior
 
         return ProgramPosterior(model, *args, **kwargs)
 
@@ -123,7 +123,7 @@ class Posterior:
         --------
         >>> MCMC(NUTS(posterior.numpyro_model()), num_warmup=500, num_samples=1000)  # doctest: +SKIP
         """
-        from skyfold.numpyro_model import numpyro_model
+        from skyfold.numpyro_bridge.model import numpyro_model
 
         return numpyro_model(self)
 

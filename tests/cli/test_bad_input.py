@@ -186,7 +186,10 @@ def test_usage(run: Callable[..., Run]) -> None:
         ("model = 'powerlaw'\n[[observation]]\nspectrum = 'a'\n[priors]\nx = 'Uniform(2, 1)'", ("priors.x", "low")),
         ("model = 'powerlaw'\nredshift = true\n[[observation]]\nspectrum = 'a'", ("'redshift'", "number")),
         ("model = 'powerlaw'\nseed = 99999999999999999999999\n[[observation]]\nspectrum = 'a'", ("'seed'",)),
-        ("model = 'powerlaw'\n[method]\nname = 'mle'\nstarts = 0\n[[observation]]\nspectrum = 'a'", ("[method]", "starts")),
+        (
+            "model = 'powerlaw'\n[method]\nname = 'mle'\nstarts = 0\n[[observation]]\nspectrum = 'a'",
+            ("[method]", "starts"),
+        ),
         (
             "model = 'powerlaw'\n[method]\nname = 'nuts'\ntarget_accept = 7.0\n[[observation]]\nspectrum = 'a'",
             ("[method]", "target_accept"),

@@ -1,4 +1,4 @@
-"""Samplers of other packages through the unit cube: exact on Gaussians, bounds, honest, clear where they are missing."""
+"""Samplers of other packages through the unit cube: exact on Gaussians, honest, clear where they are missing."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ def test_plateaus_and_places_without_a_likelihood() -> None:
     """Half of the prior gives NaN; above x = 1 the likelihood is level, and highest."""
     posterior = root(2.0, 1.0)
     exact, _ = scipy.integrate.quad(lambda x: st.norm.pdf(x) * st.norm.pdf(2.0, min(x**0.5, 1), 1.0), 0, 9, points=[1])
-    draws = run(Nested(screen=256, starts=4), posterior)
+    with pytest.warns(sf.errors.NonFiniteModelWarning):
+        draws = run(Nested(screen=256, starts=4), posterior)
     assert draws.log_evidence == pytest.approx(np.log(exact), abs=4 * draws.log_evidence_error)
     assert 0.02 < draws.log_evidence_error < 0.1
     x = np.asarray(posterior.values(draws.latent[0])["root.x"])
@@ -133,8 +134,12 @@ def test_plateaus_and_places_without_a_likelihood() -> None:
 
 def test_a_likelihood_that_is_finite_nowhere_is_refused() -> None:
     posterior = sf.Posterior((Root(x=sf.Uniform(-2.0, -1.0)), Direct(Gaussian([1.0], [1.0]), Annotation("d"))))
-    with pytest.raises(sf.SkyfoldError, match="finite at only 0 of"):
+    with (
+        pytest.warns(sf.errors.NonFiniteModelWarning) as warned,
+        pytest.raises(sf.SkyfoldError, match="finite at only 0 of"),
+    ):
         run(QUICK, posterior)
+    assert len(warned) == 1
 
 
 def test_a_run_cut_short_says_so(gaussian) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_results import TRUTH, chains, source, toy_spectrum, weighted
+from toy_results import TRUTH, ToySpectrum, chains, source, toy_spectrum, weighted
 from toys import Greybody, direct, image, photometry, sky
 
 import skyfold as sf
 from skyfold import plots
+from skyfold.plots.display import display_table
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -174,6 +175,34 @@ def test_model_without_the_instrument(counts) -> None:
     assert any("unabsorbed" in t for t in texts(counts.plot_model(absorbed=False, kind="photons", low=0.3, high=12)))
     with pytest.raises(sf.SkyfoldError, match="kind is one of"):
         counts.plot_model(kind="flux")
+
+
+class FromZero(ToySpectrum):
+    """A detector whose first channel begins at 0 keV."""
+
+    @property
+    def edges(self) -> np.ndarray:
+        return np.where(np.arange(2 * len(self.area)).reshape(-1, 2) == 0, 0.0, super().edges)
+
+
+def test_model_of_data_from_zero(counts) -> None:
+    """The curve begins where the model is evaluated."""
+    toy = toy_spectrum()
+    spectrum = FromZero(toy.likelihood, toy.annotation, toy.energies, toy.exposure, toy.area)
+    table = sf.Result(sf.Posterior((source(), spectrum)), counts.draws)._table("model")
+    assert spectrum.edges.min() == 0.0
+    assert table["x_low"][0] == pytest.approx(toy.energies[0])
+    for low, high in ((0.0, None), (-1.0, 3.0), (5.0, 2.0), (None, np.inf), (np.nan, 3.0)):
+        with pytest.raises(sf.SkyfoldError, match="positive, finite, increasing"):
+            counts.plot_model(low=low, high=high)
+
+
+def test_counts_too_many_to_draw(counts) -> None:
+    """No replicated data, no predictive bands; the rest is drawn."""
+    name, (_, observation) = next(iter(counts.posterior.pairs.items()))
+    expected = np.full((4, observation.n_data), 1e50)
+    table = display_table(name, observation, expected, expected[0], seed=0)
+    assert "model_q16" in table and "predictive_q16" not in table
 
 
 def test_model_needs_energies(bands) -> None:

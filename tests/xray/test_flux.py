@@ -97,10 +97,36 @@ def test_wrong_questions(fit) -> None:
         fit.flux(2, 10, "slop")
     with pytest.raises(sf.SkyfoldError, match="'screen' is multiplicative"):
         fit.flux(2, 10, "screen")
-    with pytest.raises(sf.SkyfoldError, match="positive, increasing"):
-        fit.flux(10, 2)
+    for band in ((10, 2), (0, 2), (-1, 2), (2, np.inf), (np.nan, 2)):
+        with pytest.raises(sf.SkyfoldError, match="positive, finite, increasing"):
+            fit.flux(*band)
+    for band in (("a", 2), (2, None), ([1, 2], 3)):
+        with pytest.raises(sf.SkyfoldError, match="is not a number"):
+            fit.flux(*band)
+    with pytest.raises(sf.SkyfoldError, match="neither an energy nor a wavelength"):
+        fit.flux(1 * u.s, 2 * u.s)
     with pytest.raises(sf.SkyfoldError, match="redshift, or a distance"):
         fit.luminosity(2, 10)
+    for distance in (-5, 0, -5 * u.Mpc, np.inf * u.Mpc, np.nan * u.Mpc):
+        with pytest.raises(sf.SkyfoldError, match="must be positive and finite"):
+            fit.luminosity(2, 10, distance=distance)
+    for distance, words in (
+        (np.nan, "not finite"),
+        ("far", "not a number"),
+        (5 * u.s, "no distance"),
+        ([1, 2] * u.Mpc, "no distance"),
+    ):
+        with pytest.raises(sf.SkyfoldError, match=words):
+            fit.luminosity(2, 10, distance=distance)
+    for redshift, words in ((np.nan, "not finite"), ("near", "not a number"), (-1, "above -1"), (-0.5, "positive")):
+        with pytest.raises(sf.SkyfoldError, match=words):
+            fit.luminosity(2, 10, redshift=redshift)
+
+
+@pytest.mark.parametrize("edges", ["abc", [[1, 2], [3]], [1, 2] * u.s, [2, 1], [0, 1], [1], None, [1, np.nan]])
+def test_edges_that_are_none(edges) -> None:
+    with pytest.raises(sf.SkyfoldError, match="Energy edges"):
+        PowerLaw(2.0, 1.0).photon_flux(edges)
 
 
 def test_exosat_walkthrough() -> None:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 METHODS = {
     "auto": ("skyfold.inference.auto", "Auto"),
     "hmc": ("skyfold.inference.hmc", "HMC"),
+    "laplace": ("skyfold.inference.laplace", "Laplace"),
     "map": ("skyfold.inference.maximum", "MAP"),
     "mle": ("skyfold.inference.maximum", "MLE"),
     "nuts": ("skyfold.inference.nuts", "NUTS"),
+    "pathfinder": ("skyfold.inference.pathfinder", "Pathfinder"),
 }
 
 

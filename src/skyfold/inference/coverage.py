@@ -1,4 +1,4 @@
-"""Coverage: what methods that know nothing of maxima need at their end, and whether their draws are where the maxima say.
+"""Coverage: maxima for methods that know nothing of them, and whether their draws are where the maxima are.
 
 Nested sampling in all its kinds ends in `weighted_draws`.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
 from skyfold.inference.maximum import choose_starts, climb, refine, screen
+from skyfold.inference.modes import best_of, search_modes
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -116,14 +117,11 @@ def maxima(
     """
     prior, density, _ = screen(posterior, points, seed)
     own = log_likelihood - 0.5 * np.sum(z**2, axis=1)
-    found = [
-        climb(posterior, choose_starts(prior, density, starts)),
-        climb(posterior, choose_starts(z, own, starts)),
-    ]
+    search = search_modes(posterior, prior, density, starts)
+    found = [search.modes, climb(posterior, choose_starts(z, own, starts))]
     bests = [refine(posterior, modes, starts) for modes in found]
-    highest = found[int(found[1].value[0] > found[0].value[0])]
-    best = bests[int(bests[1].log_likelihood[0] > bests[0].log_likelihood[0])]
-    top = int(np.argmax(log_likelihood))
+    highest = max(found, key=lambda modes: modes.value[0])
+    best = max(bests, key=lambda modes: modes.log_likelihood[0])
     weights = np.exp(log_weights - np.max(log_weights))
     weights /= weights.sum()
     missed = []
@@ -136,9 +134,9 @@ def maxima(
                 f"{value + 0.5 * mode @ mode:.2f}) has {100 * weights @ near:.1g}% of the draws: use more live points"
             )
     return Maxima(
-        best=z[top] if log_likelihood[top] > best.log_likelihood[0] + 1e-6 else best.z[0],
+        best=best_of(posterior, best, z, log_likelihood, starts),
         mode=highest.z[0],
         modes=max(len(m.z) for m in found),
-        evaluations=len(prior) + sum(m.evaluations for m in (*found, *bests)),
+        evaluations=search.evaluations + found[1].evaluations + sum(m.evaluations for m in bests),
         missed=tuple(missed),
     )

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.maximum import batch_density
+from skyfold.inference.maximum import batch_density, evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -43,6 +43,7 @@ class Cube:
         require_cube(posterior, method)
         self._posterior, self._progress = posterior, progress
         self.evaluations = 0
+        self._warned = False
         progress.stage(method)
 
     def __call__(self, u: np.ndarray) -> np.ndarray:
@@ -61,6 +62,9 @@ class Cube:
             start += len(piece)
         self.evaluations += len(z)
         self._progress.update(self.evaluations, f"{self.evaluations} evaluations")
+        if np.isnan(result).any() and not self._warned:
+            evaluate(self._posterior, z[np.isnan(result)])  # warns of what is not a number
+            self._warned = True
         return np.where(np.isfinite(result), result, FLOOR)
 
 

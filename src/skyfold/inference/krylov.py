@@ -121,7 +121,8 @@ class Large:
         kernel = posterior.kernel
         slopes = np.concatenate([divergence(kernel, z[i : i + _BATCH])[1] for i in range(0, len(z), _BATCH)])
         products = -slopes * (z - z.mean(axis=0))
-        stein, error = products.mean(axis=0), products.std(axis=0) / np.sqrt(len(z))
+        products = products.reshape(2, -1, len(mean)).mean(axis=0)  # a draw and its mirror image count as one
+        stein, error = products.mean(axis=0), products.std(axis=0) / np.sqrt(len(products))
         log_q = np.concatenate(
             [-0.5 * np.asarray(lengths(kernel, mean, offsets[i : i + _BATCH])) for i in range(0, len(z), _BATCH)]
         )

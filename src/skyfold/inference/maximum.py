@@ -251,6 +251,10 @@ def choose_starts(points: np.ndarray, density: np.ndarray, n: int) -> np.ndarray
 
 def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, max_steps: int = 200) -> Modes:
     """Climb from every start (n, ndim) and return the distinct maxima."""
+    from skyfold.inference import lbfgs
+
+    if posterior.ndim > lbfgs.LARGE:
+        return lbfgs.ascend(posterior, starts, with_prior=with_prior)
     low, high = posterior.latent_bounds()
     weight = 1.0 if with_prior else 0.0
     z, value, likelihood, gradient, metric, decrement, steps = (

@@ -98,7 +98,8 @@ class MGVI:
             checkpoint.save(**state)
         root = self._root(posterior, state["mean"])
         judged, misses = self._judged(posterior, np.asarray(state["mean"]), root, seed)
-        missed, more = 0.0, ()
+        missed: float = 0.0
+        more: tuple[str, ...] = ()
         if len(np.asarray(state["modes"])) > 1:
             log_q = self._standard(posterior, np.asarray(state["mean"]), root, np.asarray(state["modes"]))[1]
             missed, more = missed_modes(np.asarray(state["masses"]), np.asarray(state["peaks"]), log_q, judged)

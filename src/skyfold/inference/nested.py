@@ -1,11 +1,13 @@
 """Nested: nested slice sampling of BlackJAX, batches of live points replaced side by side.
 
 Slices are hit-and-run steps shaped by the covariance of the live points (`skyfold.inference.slices`), in latent
-coordinates, where the prior is standard normal. Work goes in chunks of a fixed number of steps, each one call of one executable.
+coordinates, where the prior is standard normal. Work goes in chunks of a fixed number of steps, each one call of one
+executable.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compilation import jit
-from skyfold.errors import SkyfoldError
+from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coverage import weighted_draws
@@ -136,8 +138,8 @@ class Nested:
             )
         if kinship > MOST_KINSHIP:
             messages.append(
-                f"the ranks of new points follow those of the points they set out from (correlation {kinship:.2f}): the "
-                "errors are larger than they say; use more sweeps"
+                f"the ranks of new points follow those of the points they set out from (correlation {kinship:.2f}): "
+                "the errors are larger than they say; use more sweeps"
             )
         if stuck > MOST_STUCK:
             messages.append(f"{100 * stuck:.1f}% of the slice steps found no point above the contour: use more sweeps")
@@ -201,7 +203,10 @@ class _Run:
         drawn = evaluated = 0
         while len(z) < method.live:
             points = rng.standard_normal((method.live, posterior.ndim))
-            _, values = evaluate(posterior, points)
+            with warnings.catch_warnings():
+                if drawn:  # said once is enough
+                    warnings.simplefilter("ignore", NonFiniteModelWarning)
+                _, values = evaluate(posterior, points)
             good = np.flatnonzero(np.isfinite(values))
             evaluated += len(points)
             missing = method.live - len(z)

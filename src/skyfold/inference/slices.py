@@ -118,7 +118,8 @@ def _update(
 
     nothing = jnp.zeros((), int)
     none = jnp.zeros(batch, int)
-    slices = _Slices(start, *fresh(first, start.logdensity), none, none)
+    direction, left, right, level = fresh(first, start.logdensity)
+    slices = _Slices(start, direction, left, right, level, shrinks=none, done=none)
     info = SliceInfo(nothing, nothing, nothing, start.loglikelihood)
     slices, _, info = jax.lax.while_loop(unfinished, tick, (slices, nothing, info))
     born = jnp.full_like(slices.point.loglikelihood_birth, contour)

@@ -161,7 +161,8 @@ class VI:
         z, likelihood, log_weights = judged.kept(self.correction)
         if not fit.settled:
             messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
-        missed, more = 0.0, ()
+        missed: float = 0.0
+        more: tuple[str, ...] = ()
         if len(fit.modes) > 1:
             log_q = np.asarray(_densities(fit.guide, fit.mean, fit.root, fit.places))
             missed, more = missed_modes(fit.masses, fit.peaks, log_q, judged)

@@ -1,0 +1,1 @@
+"""NumPyro: its programs as posteriors, and posteriors as its programs."""
