@@ -1,4 +1,4 @@
-"""Directives that list models, priors, public names and modules from the code itself."""
+"""Directives that list models, priors, methods, public names and modules from the code itself."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ class PriorTable(SphinxDirective):
             arguments = ", ".join(_shown(p) for p in inspect.signature(kind).parameters.values())
             rows.append((f"``{name}({arguments})``", inspect.getdoc(kind).split("\n\n")[0].replace("\n", " ")))
         return _table(self, ("prior", "meaning"), rows)
+
+
+class MethodTable(SphinxDirective):
+    """Table of the methods that ``posterior.fit`` knows by name, and their settings."""
+
+    def run(self) -> list[nodes.Node]:
+        from skyfold.inference import METHODS, find
+
+        rows = []
+        for name, (module, kind) in METHODS.items():
+            summary = inspect.getdoc(type(find(name))).split("\n\n")[0].replace("\n", " ")
+            rows.append((f"``{name}``", f":py:class:`{kind} <{module}.{kind}>`", summary))
+        return _table(self, ("name", "settings", "what it is"), rows)
 
 
 class ModelTable(SphinxDirective):
@@ -108,6 +121,7 @@ def _parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
 def setup(app: Any) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive("modules", Modules)
+    app.add_directive("method-table", MethodTable)
     app.add_directive("model-table", ModelTable)
     app.add_directive("prior-table", PriorTable)
     app.add_directive("public-names", PublicNames)

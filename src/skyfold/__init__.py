@@ -43,6 +43,8 @@ if TYPE_CHECKING:
         TruncatedNormal,
         Uniform,
     )
+    from skyfold.results.comparison import compare
+    from skyfold.results.goodness import expected_statistic, simulated_statistic
     from skyfold.results.result import Result
 
 #: Where each public name lives; a module is imported when one of its names is first asked for.
@@ -73,9 +75,12 @@ _HOMES = {
     "StudentT": "skyfold.priors",
     "TruncatedNormal": "skyfold.priors",
     "Uniform": "skyfold.priors",
+    "compare": "skyfold.results.comparison",
+    "expected_statistic": "skyfold.results.goodness",
     "parameter": "skyfold.parameters",
     "profile_intervals": "skyfold.inference.profile",
     "scan": "skyfold.inference.scan",
+    "simulated_statistic": "skyfold.results.goodness",
 }
 _DOMAINS = ("xray",)
 

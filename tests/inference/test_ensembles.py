@@ -16,7 +16,8 @@ from skyfold.annotation import Annotation
 from skyfold.inference import ensembles
 from skyfold.inference.autocorrelation import integrated_time, judge
 from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.ensembles import AIES, ESS, Metropolis, Slice
+from skyfold.inference.ensemble_moves import Metropolis, Slice
+from skyfold.inference.ensembles import AIES, ESS
 from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian
 

@@ -394,7 +394,7 @@ def test_one_exposure_in_a_column_is_one_exposure(tmp_path: Path) -> None:
 def test_groups_without_response_are_named(tmp_path: Path) -> None:
     pha, rmf, arf = records()
     dark = replace(arf, area=np.where(arf.edges[:-1] < 1.2, 0.0, arf.area))
-    with pytest.warns(ResponseWarning, match=r"groups hold \d+ counts .* zero, at 0\.\d*-.* keV.*notice") as seen:
+    with pytest.warns(ResponseWarning, match=r"groups hold \d+ counts .* zero, at 0-1 keV.*notice") as seen:
         spectrum = Spectrum.assemble(pha, rmf, dark)
     assert len(seen) == 1
     with pytest.warns(ResponseWarning, match="response is zero"):

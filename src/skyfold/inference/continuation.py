@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Steps of warm-up, least and most draws of each chain.
 _WARMUP, _DRAWS, _MOST = 300, 300, 3000
+#: Acceptance that the step size aims at: the coordinates are those of the approximation, which may be poor.
+_ACCEPT = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Continuation:
         import arviz  # noqa: F401  # slow to import, which is not sampling
 
         posterior = self.posterior
-        method = NUTS(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST)
+        method = NUTS(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST, target_accept=_ACCEPT)
         if loaded and "chain_done" in loaded:
             chains = _Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
         else:
@@ -90,6 +92,8 @@ class Continuation:
         latent = chains.latent()
         _, likelihood = evaluate(posterior, latent.reshape(-1, posterior.ndim))
         messages = complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1])
+        # chains that fail make up for nothing
+        earlier = tuple(m.replace("; the chains make up for it", "") if messages else m for m in draws.messages)
         return replace(
             draws,
             sampler=f"{draws.sampler}, then nuts",
@@ -97,7 +101,7 @@ class Continuation:
             log_likelihood=likelihood.reshape(latent.shape[:2]),
             log_weights=None,
             converged=draws.converged and not messages,
-            messages=(*messages, *draws.messages),
+            messages=(*messages, *earlier),
             evaluations=draws.evaluations + int(chains.gradients) + self.chains,
             gradients=draws.gradients + int(chains.gradients),
             diagnostics={

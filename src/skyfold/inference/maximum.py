@@ -64,6 +64,10 @@ class Modes:
     hits: np.ndarray
 
 
+#: Arrays of `Modes` that have an entry per mode.
+MODE_ARRAYS = ("z", "value", "log_likelihood", "gradient", "metric", "converged")
+
+
 @dataclass(frozen=True)
 class MLE:
     """Maximum of the likelihood inside the prior's support.
@@ -281,8 +285,8 @@ def distinct(modes: Modes, among: np.ndarray) -> Modes:
         else:
             kept.append(int(i))
             hits.append(int(modes.hits[i]))
-    fields = (modes.z, modes.value, modes.log_likelihood, modes.gradient, modes.metric, modes.converged)
-    return Modes(*(a[kept] for a in fields), modes.evaluations, np.array(hits))
+    merged = {name: getattr(modes, name)[kept] for name in MODE_ARRAYS}
+    return Modes(**merged, evaluations=modes.evaluations, hits=np.array(hits))
 
 
 def refine(posterior: Posterior, modes: Modes, size: int, *, max_steps: int = 200) -> Modes:

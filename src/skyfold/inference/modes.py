@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skyfold.inference.maximum import Modes, choose_starts, climb, distinct
+from skyfold.inference.maximum import MODE_ARRAYS, Modes, choose_starts, climb, distinct
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -18,7 +18,6 @@ MOST_UNSEEN = 0.05
 _BATCHES = 16
 #: Log mass below the heaviest mode's from which a mode is no matter.
 _LIGHT = 10.0
-_FIELDS = ("z", "value", "log_likelihood", "gradient", "metric", "converged")
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,9 @@ def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, 
             break
         pool = choose_starts(points, density, starts * _BATCHES) if pool is None else pool
         more = climb(posterior, pool[batch::_BATCHES][:starts])
-        joined = Modes(
-            *(np.concatenate([getattr(modes, f), getattr(more, f)]) for f in _FIELDS),
-            modes.evaluations + more.evaluations,
-            np.concatenate([modes.hits, more.hits]),
-        )
+        arrays = {name: np.concatenate([getattr(modes, name), getattr(more, name)]) for name in MODE_ARRAYS}
+        spent, hits = modes.evaluations + more.evaluations, np.concatenate([modes.hits, more.hits])
+        joined = Modes(**arrays, evaluations=spent, hits=hits)
         modes = distinct(joined, np.arange(len(joined.value)))
     return Search(modes, unseen, len(points) + modes.evaluations)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,20 +11,17 @@ from skyfold.errors import SkyfoldError
 from skyfold.plots.style import BLACK, BLUE, VERMILION, context, new_figure, say_converged
 from skyfold.results.notation import axis_label, scale_of
 
-if TYPE_CHECKING:
-    from skyfold.inference.scan import ScanResult
-
 #: Rise of the statistic at 68, 90 and 99% for one parameter, and for two together.
 LEVELS = {1: (1.0, 2.706, 6.635), 2: (2.296, 4.605, 9.210)}
 _PROBABILITIES = {1.0: "68%", 2.706: "90%", 6.635: "99%", 2.296: "68%", 4.605: "90%", 9.21: "99%"}
 
 
-def scan(result: ScanResult, *, levels: Sequence[float] | None = None) -> Any:
+def scan(result: Any, *, levels: Sequence[float] | None = None) -> Any:
     """Draw the rise of the statistic over its best value, and levels of confidence.
 
     Parameters
     ----------
-    result : a scan over one or two parameters.
+    result : `skyfold.inference.scan.ScanResult` over one or two parameters.
     levels : rises of the statistic to mark, by default those of 68, 90 and 99%.
 
     Returns

@@ -352,7 +352,7 @@ class Result(DerivedQuantities, Figures, Predictions):
     def _check_same(self, path: Any) -> None:
         """Refuse a posterior whose data or model give other numbers than those in the file."""
         for name, (_, observation) in self.posterior.pairs.items():
-            if not np.array_equal(np.asarray(observation.data), self._observed.get(name)):
+            if not np.array_equal(np.asarray(observation.data), self._observed.get(name, np.empty(0))):
                 raise SkyfoldError(f"{path}: the data of '{name}' are not those that were fitted.")
         at = self.draws.latent.reshape(-1, self.description.ndim)[0]
         then, now = float(self.draws.log_likelihood.ravel()[0]), float(self.posterior.log_likelihood(at))

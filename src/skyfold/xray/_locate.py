@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
+
+from skyfold.errors import FileFormatError, MissingFileWarning
 
 _NOTHING = ("", "none", "%match%", "null")
 
@@ -30,6 +33,38 @@ def find(name: str, folder: Path, *, remembered: bool = True) -> Path | None:
         if found is not None:
             return found
     return None
+
+
+def chosen(spectrum: Path | None, given: str | os.PathLike[str] | None, header: str, keyword: str) -> Path | None:
+    """Return the file that a user names, else the one that the header of a spectrum names; None for none.
+
+    Raises
+    ------
+    FileFormatError
+        Where it is not there.
+
+    Warns
+    -----
+    MissingFileWarning
+        Where that is a background that the header names, which a fit can do without.
+    """
+    folder = spectrum.parent if spectrum is not None else Path()
+    name = named(header if given is None else given)
+    if name is None:
+        return None
+    path = find(name, folder if given is None else Path(), remembered=given is None)
+    if path is not None:
+        return path
+    if given is not None and Path(name).is_dir():
+        raise FileFormatError(f"{name}: this is a folder, not a FITS file. Name the file inside it")
+    if given is not None:
+        raise FileFormatError(f"{name}: no such file. Check the name and the folder")
+    problem = f"{spectrum}: {keyword} names {name!r}, which is not in {folder.resolve()}"
+    if keyword == "BACKFILE":
+        warnings.warn(f"{problem}. The spectrum is used without a background", MissingFileWarning, stacklevel=5)
+        return None
+    argument = {"RESPFILE": "response", "ANCRFILE": "arf"}[keyword]
+    raise FileFormatError(f"{problem}. Put it there, or name another: Spectrum.read(..., {argument}='...')")
 
 
 def _variants(path: Path) -> Path | None:

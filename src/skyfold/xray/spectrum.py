@@ -15,7 +15,6 @@ from skyfold.annotation import Annotation
 from skyfold.errors import (
     BackgroundNotFittedWarning,
     FileFormatError,
-    MissingFileWarning,
     ResponseWarning,
     SkyfoldError,
 )
@@ -103,7 +102,9 @@ class Spectrum(Observation):
         if not os.fspath(path).strip():
             raise FileFormatError("The name of the spectrum is empty. Name a PHA file")
         pha = read_pha(_locate.find(os.fspath(path), Path(), remembered=False) or path)
-        rmf = response if isinstance(response, Rmf) else _file(pha, response, pha.response_file, "RESPFILE")
+        rmf = (
+            response if isinstance(response, Rmf) else _locate.chosen(pha.path, response, pha.response_file, "RESPFILE")
+        )
         if rmf is None:
             if response is not None:
                 raise FileFormatError(
@@ -114,8 +115,12 @@ class Spectrum(Observation):
                 f"{pha.path}: the header names no response (RESPFILE = {pha.response_file!r}). Name one: "
                 f"Spectrum.read({str(path)!r}, response='...')"
             )
-        area = arf if isinstance(arf, Arf) else _file(pha, arf, pha.arf_file, "ANCRFILE")
-        behind = background if isinstance(background, Pha) else _file(pha, background, pha.background_file, "BACKFILE")
+        area = arf if isinstance(arf, Arf) else _locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
+        behind = (
+            background
+            if isinstance(background, Pha)
+            else _locate.chosen(pha.path, background, pha.background_file, "BACKFILE")
+        )
         return cls.assemble(
             pha,
             rmf if isinstance(rmf, Rmf) else read_rmf(rmf),
@@ -404,24 +409,3 @@ def _channel_index(pha: Pha, rmf: Rmf) -> np.ndarray:
             "that was made for this spectrum"
         )
     return index
-
-
-def _file(pha: Pha, given: Any, header: str, keyword: str) -> Path | None:
-    """Return the file a user or the header names; None for none."""
-    folder = pha.path.parent if pha.path is not None else Path()
-    name = _locate.named(header if given is None else given)
-    if name is None:
-        return None
-    path = _locate.find(name, folder if given is None else Path(), remembered=given is None)
-    if path is not None:
-        return path
-    if given is not None and Path(name).is_dir():
-        raise FileFormatError(f"{name}: this is a folder, not a FITS file. Name the file inside it")
-    if given is not None:
-        raise FileFormatError(f"{name}: no such file. Check the name and the folder")
-    problem = f"{pha.path}: {keyword} names {name!r}, which is not in {folder.resolve()}"
-    if keyword == "BACKFILE":
-        warnings.warn(f"{problem}. The spectrum is used without a background", MissingFileWarning, stacklevel=4)
-        return None
-    argument = {"RESPFILE": "response", "ANCRFILE": "arf"}[keyword]
-    raise FileFormatError(f"{problem}. Put it there, or name another: Spectrum.read(..., {argument}='...')")
