@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from skyfold.component import Component
     from skyfold.errors import SkyfoldError
     from skyfold.inference.auto import Auto
+    from skyfold.inference.chees import ChEES
     from skyfold.inference.draws import Draws
+    from skyfold.inference.ensembles import AIES, ESS
     from skyfold.inference.hmc import HMC
     from skyfold.inference.laplace import Laplace
     from skyfold.inference.maximum import MAP, MLE
+    from skyfold.inference.meads import MEADS
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
     from skyfold.inference.profile import profile_intervals
     from skyfold.inference.scan import scan
+    from skyfold.inference.smc import SMC
     from skyfold.observation import Observation
     from skyfold.parameters import Parameter, parameter
     from skyfold.posterior import Posterior
@@ -49,6 +53,11 @@ if TYPE_CHECKING:
 
 #: Where each public name lives; a module is imported when one of its names is first asked for.
 _HOMES = {
+    "AIES": "skyfold.inference.ensembles",
+    "ChEES": "skyfold.inference.chees",
+    "ESS": "skyfold.inference.ensembles",
+    "MEADS": "skyfold.inference.meads",
+    "SMC": "skyfold.inference.smc",
     "Annotation": "skyfold.annotation",
     "Auto": "skyfold.inference.auto",
     "Beta": "skyfold.priors",

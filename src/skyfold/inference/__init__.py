@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 #: Where each method lives, by the name that `Posterior.fit` takes.
 METHODS = {
+    "aies": ("skyfold.inference.ensembles", "AIES"),
     "auto": ("skyfold.inference.auto", "Auto"),
+    "chees": ("skyfold.inference.chees", "ChEES"),
+    "ess": ("skyfold.inference.ensembles", "ESS"),
     "hmc": ("skyfold.inference.hmc", "HMC"),
     "laplace": ("skyfold.inference.laplace", "Laplace"),
     "map": ("skyfold.inference.maximum", "MAP"),
+    "meads": ("skyfold.inference.meads", "MEADS"),
     "mle": ("skyfold.inference.maximum", "MLE"),
     "nuts": ("skyfold.inference.nuts", "NUTS"),
     "pathfinder": ("skyfold.inference.pathfinder", "Pathfinder"),
+    "smc": ("skyfold.inference.smc", "SMC"),
 }
 
 
