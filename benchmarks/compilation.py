@@ -79,7 +79,7 @@ def cases(posterior: Any) -> list[Case]:
         Case("density", maximum.batch_density.__wrapped__, (posterior.kernel, blocks), lambda _: maximum.CHUNK),
         Case(
             "climb",
-            maximum._climb.__wrapped__,
+            maximum.climb_batch.__wrapped__,
             (posterior.kernel, starts, low, high, 1.0, 200),
             lambda value: int(value[-1]) * settings.starts,
         ),

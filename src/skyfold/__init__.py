@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from skyfold.inference.laplace import Laplace
     from skyfold.inference.maximum import MAP, MLE
     from skyfold.inference.meads import MEADS
+    from skyfold.inference.metric_gaussian import MGVI, GeoVI
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
     from skyfold.inference.profile import profile_intervals
     from skyfold.inference.scan import scan
     from skyfold.inference.smc import SMC
+    from skyfold.inference.vi import VI
     from skyfold.observation import Observation
     from skyfold.parameters import Parameter, parameter
     from skyfold.posterior import Posterior
@@ -56,8 +58,11 @@ _HOMES = {
     "AIES": "skyfold.inference.ensembles",
     "ChEES": "skyfold.inference.chees",
     "ESS": "skyfold.inference.ensembles",
+    "GeoVI": "skyfold.inference.metric_gaussian",
     "MEADS": "skyfold.inference.meads",
+    "MGVI": "skyfold.inference.metric_gaussian",
     "SMC": "skyfold.inference.smc",
+    "VI": "skyfold.inference.vi",
     "Annotation": "skyfold.annotation",
     "Auto": "skyfold.inference.auto",
     "Beta": "skyfold.priors",

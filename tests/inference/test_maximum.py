@@ -135,7 +135,10 @@ def test_bad_seeds_are_refused(seed) -> None:
         direct([1.0], [0.1], sf.Normal(0.0, 1.0)).fit("mle", seed=seed)
 
 
-@pytest.mark.parametrize("build", [lambda: sf.MLE(starts=0), lambda: sf.Auto(max_evaluations=0), lambda: sf.NUTS(target_accept=7.0)])
+BAD = [lambda: sf.MLE(starts=0), lambda: sf.Auto(max_evaluations=0), lambda: sf.NUTS(target_accept=7.0)]
+
+
+@pytest.mark.parametrize("build", BAD)
 def test_bad_settings_are_refused(build) -> None:
     with pytest.raises(sf.SkyfoldError):
         build()

@@ -14,7 +14,11 @@ from pathlib import Path
 import click
 
 _PACKAGES = ("jax", "jaxlib", "equinox", "numpy", "scipy", "astropy", "numpyro", "blackjax", "arviz", "matplotlib")
-_OPTIONAL = {"pytest": "pip install 'skyfold[test]'", "sphinx": "pip install 'skyfold[docs]'"}
+_OPTIONAL = {
+    "flowjax": "pip install 'skyfold[flows]'",
+    "pytest": "pip install 'skyfold[test]'",
+    "sphinx": "pip install 'skyfold[docs]'",
+}
 
 
 @click.command("doctor")

@@ -22,14 +22,17 @@ METHODS = {
     "auto": ("skyfold.inference.auto", "Auto"),
     "chees": ("skyfold.inference.chees", "ChEES"),
     "ess": ("skyfold.inference.ensembles", "ESS"),
+    "geovi": ("skyfold.inference.metric_gaussian", "GeoVI"),
     "hmc": ("skyfold.inference.hmc", "HMC"),
     "laplace": ("skyfold.inference.laplace", "Laplace"),
     "map": ("skyfold.inference.maximum", "MAP"),
     "meads": ("skyfold.inference.meads", "MEADS"),
+    "mgvi": ("skyfold.inference.metric_gaussian", "MGVI"),
     "mle": ("skyfold.inference.maximum", "MLE"),
     "nuts": ("skyfold.inference.nuts", "NUTS"),
     "pathfinder": ("skyfold.inference.pathfinder", "Pathfinder"),
     "smc": ("skyfold.inference.smc", "SMC"),
+    "vi": ("skyfold.inference.vi", "VI"),
 }
 
 

@@ -54,8 +54,8 @@ def run_chains(
 
     clock = Clock()
     state = checkpoint.load()
-    chains = _Chains.resumed(state) if state else _Chains.started(method, posterior, seed, progress, search)
-    advance = partial(_advance, posterior.kernel, target=method.target_accept, transition=method.transition)
+    chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, search)
+    advance = partial(advance_chains, posterior.kernel, target=method.target_accept, transition=method.transition)
     key = jax.random.key(seed)
     warm_chunks = -(-method.warmup // CHUNK)
     progress.stage("warm-up" if chains.done < warm_chunks else "sampling", method.warmup)
@@ -70,7 +70,7 @@ def run_chains(
                 chains.step[0] = chains.step[3]
                 progress.stage("sampling", method.draws)
             checkpoint.save(**chains.state())
-        while not _enough(method, chains, quality, progress):
+        while not enough(method, chains, quality, progress):
             chains.advance(advance, key, adapt=False)
             checkpoint.save(**chains.state())
             progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
@@ -106,7 +106,7 @@ def run_chains(
     )
 
 
-class _Chains:
+class Chains:
     """State of a run of chains: everything that it needs to go on, as arrays."""
 
     _NUMBERS = ("done", "divergent", "gradients", "spent", "modes")
@@ -152,7 +152,7 @@ class _Chains:
     root: np.ndarray
 
     @classmethod
-    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> _Chains:
+    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> Chains:
         spent = 0
         if search is None:
             progress.stage("searching for modes")
@@ -188,7 +188,7 @@ class _Chains:
         )
 
     @classmethod
-    def resumed(cls, state: dict[str, np.ndarray]) -> _Chains:
+    def resumed(cls, state: dict[str, np.ndarray]) -> Chains:
         return cls(**state)
 
     def state(self) -> dict[str, Any]:
@@ -274,7 +274,7 @@ def _tune(state: jax.Array, acceptance: jax.Array, target: float) -> jax.Array:
 
 
 @partial(jit, static_argnames="transition")
-def _advance(
+def advance_chains(
     kernel: Kernel,
     bend: Bend,
     mean: jax.Array,
@@ -287,6 +287,8 @@ def _advance(
     target: float,
     transition: Callable[..., Any],
 ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
+    """One chunk of steps of all chains; ``step`` is a dual-averaging state (see `fresh_step`), tuned where `adapt`."""
+
     def density(u: jax.Array) -> jax.Array:
         return log_density(kernel, bend, mean + root @ u)
 
@@ -312,7 +314,7 @@ def _advance(
     return states, step, out
 
 
-def _enough(method: Any, chains: _Chains, quality: dict[str, float], progress: Any) -> bool:
+def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Any) -> bool:
     """Whether to stop: looked at after `draws` steps and every as many more."""
     done = len(chains.z) * CHUNK
     if done < method.draws or (done < method.max_draws and done % method.draws >= CHUNK):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from skyfold.inference.chains import CHUNK, _advance, _Chains, _enough, complaints, fresh_step
+from skyfold.inference.chains import CHUNK, Chains, advance_chains, complaints, enough, fresh_step
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame
@@ -70,10 +70,10 @@ class Continuation:
         posterior = self.posterior
         method = NUTS(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST, target_accept=_ACCEPT)
         if loaded and "chain_done" in loaded:
-            chains = _Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
+            chains = Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
         else:
             chains = self._started(draws, weighed)
-        advance = partial(_advance, posterior.kernel, target=method.target_accept, transition=method.transition)
+        advance = partial(advance_chains, posterior.kernel, target=method.target_accept, transition=method.transition)
         key = jax.random.key(draws.seed)
         quality: dict[str, float] = {}
         self.progress.stage("correcting by NUTS", _DRAWS)
@@ -85,7 +85,7 @@ class Continuation:
             if chains.done == warm_chunks:
                 chains.step[0] = chains.step[3]
             self._save(chains, saved)
-        while not _enough(method, chains, quality, self.progress):
+        while not enough(method, chains, quality, self.progress):
             chains.advance(advance, key, adapt=False)
             self.progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
             self._save(chains, saved)
@@ -113,10 +113,10 @@ class Continuation:
             seconds=seconds(),
         )
 
-    def _save(self, chains: _Chains, saved: dict[str, Any]) -> None:
+    def _save(self, chains: Chains, saved: dict[str, Any]) -> None:
         self.checkpoint.save(**saved, **{f"chain_{n}": a for n, a in chains.state().items()})
 
-    def _started(self, draws: Draws, weighed: Weighed) -> _Chains:
+    def _started(self, draws: Draws, weighed: Weighed) -> Chains:
         """Chains at draws resampled by their weights, in the frame of the weighted covariance."""
         rng = np.random.default_rng([draws.seed, 13])
         ndim = weighed.x.shape[1]
@@ -134,7 +134,7 @@ class Continuation:
         t = np.where(self.bend.unit, self._unit(v), v)
         u, density, gradient = frame.enter(t, z, value, gradient)
         nothing = np.empty((0, CHUNK, self.chains, ndim))
-        return _Chains(
+        return Chains(
             done=0,
             divergent=0,
             gradients=0,

@@ -37,7 +37,7 @@ _EDGE, _NEAR = 0.3, 4.5
 #: Latent distance from the best fit beyond which an unbounded prior is not followed.
 FARTHEST = 60.0
 
-_ascend = inspect.unwrap(maximum._climb)
+_ascend = inspect.unwrap(maximum.climb_batch)
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def metric(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     """Fisher metric (ndim, ndim) of the data, the prior left out, at a latent vector; no new executable."""
     limit = np.full(posterior.ndim, np.inf)
     starts = np.repeat(z[None], STARTS, axis=0)
-    return np.asarray(maximum._climb(posterior.kernel, starts, -limit, limit, 0.0, 1)[4])[0]
+    return np.asarray(maximum.climb_batch(posterior.kernel, starts, -limit, limit, 0.0, 1)[4])[0]
 
 
 def latent_covariance(posterior: Posterior, z: np.ndarray) -> np.ndarray:

@@ -262,7 +262,7 @@ def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, 
     low, high = posterior.latent_bounds()
     weight = 1.0 if with_prior else 0.0
     z, value, likelihood, gradient, metric, decrement, steps = (
-        np.asarray(a) for a in _climb(posterior.kernel, starts, low, high, weight, max_steps)
+        np.asarray(a) for a in climb_batch(posterior.kernel, starts, low, high, weight, max_steps)
     )
     full = metric + (1.0 - weight) * np.eye(posterior.ndim)
     cost = (int(steps) + 1) * len(starts) * (posterior.ndim + 1)
@@ -299,9 +299,13 @@ def _same(difference: np.ndarray, metric: np.ndarray, drop: float) -> bool:
 
 
 @jit
-def _climb(
+def climb_batch(
     kernel: Kernel, starts: jax.Array, low: jax.Array, high: jax.Array, weight: float, max_steps: int
 ) -> tuple[jax.Array, ...]:
+    """Damped Fisher scoring from starts (n, ndim) at once, inside latent bounds, with the prior weighted by `weight`.
+
+    Returns latent vectors, values, log-likelihoods, gradients, metrics, the last promised gains, and the steps taken.
+    """
     n, ndim = starts.shape
 
     @jax.vmap
@@ -374,6 +378,6 @@ def linearise(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarra
     """
     limit = np.full(posterior.ndim, np.inf)
     padded = z[np.arange(size) % len(z)]
-    _, value, _, gradient, *_ = _climb(posterior.kernel, padded, -limit, limit, 1.0, 1)
+    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, 1.0, 1)
     value = np.asarray(value)[: len(z)] + 0.5 * np.sum(z**2, axis=1)
     return value, np.asarray(gradient)[: len(z)] + z

@@ -1,6 +1,6 @@
 """Splines: monotone rational-quadratic splines for FlowJAX's flows, written without gathers and searches.
 
-FlowJAX's own spline does the same; this one compiles and runs several times as fast inside the small, batched flows
+FlowJAX's own spline does the same; this one is written for the small, batched flows
 that variational inference uses. Importing this file needs FlowJAX.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.maximum import _climb
+from skyfold.inference.maximum import climb_batch
 from skyfold.results.predictive import in_chunks, predict, statistics
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _climb_one(
         for i, leaf in zip(changed, own, strict=True):
             leaves[i] = leaf
         kernel = jax.tree.unflatten(structure, leaves)
-        z, _, _, _, _, decrement, _ = _climb.__wrapped__(kernel, start[None], low, high, 0.0, max_steps)  # type: ignore[attr-defined]
+        z, _, _, _, _, decrement, _ = climb_batch.__wrapped__(kernel, start[None], low, high, 0.0, max_steps)  # type: ignore[attr-defined]
         return z[0], kernel.statistics(z[0]), decrement[0]
 
     return jax.vmap(one)(stacked, starts)

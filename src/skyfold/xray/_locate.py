@@ -61,7 +61,7 @@ def chosen(spectrum: Path | None, given: str | os.PathLike[str] | None, header: 
         raise FileFormatError(f"{name}: no such file. Check the name and the folder")
     problem = f"{spectrum}: {keyword} names {name!r}, which is not in {folder.resolve()}"
     if keyword == "BACKFILE":
-        warnings.warn(f"{problem}. The spectrum is used without a background", MissingFileWarning, stacklevel=5)
+        warnings.warn(f"{problem}. The spectrum is used without a background", MissingFileWarning, stacklevel=3)
         return None
     argument = {"RESPFILE": "response", "ANCRFILE": "arf"}[keyword]
     raise FileFormatError(f"{problem}. Put it there, or name another: Spectrum.read(..., {argument}='...')")

@@ -22,6 +22,13 @@ def ranges(given: tuple[Any, ...], channels: bool) -> list[tuple[float, float]]:
     return [_range(pair, channels) for pair in given]
 
 
+def stretches(edges: np.ndarray, groups: np.ndarray) -> str:
+    """Write the ranges (n_groups, 2) of some groups; neighbours are one stretch, and the middle of many is left out."""
+    runs = np.split(groups, np.flatnonzero(np.diff(groups) > 1) + 1)
+    spans = [f"{edges[run].min():.4g}-{edges[run].max():.4g}" for run in runs]
+    return ", ".join(spans if len(spans) <= 4 else [*spans[:2], "...", spans[-1]])
+
+
 def _range(pair: Any, channels: bool) -> tuple[float, float]:
     if _single(pair) or len(pair) != 2:
         raise SkyfoldError(f"The range {pair!r} is not a pair (low, high).")

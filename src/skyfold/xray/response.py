@@ -44,7 +44,7 @@ class Response(eqx.Module):
 
     def responds(self) -> np.ndarray:
         """Return which groups any energy reaches, (n_groups,)."""
-        return np.asarray(self.matrix).any(axis=1)
+        return np.asarray(np.any(self.matrix, axis=1))
 
     def total(self) -> np.ndarray:
         """Return the effective area times exposure that reaches the groups, (n_energies,) cm^2 s."""
@@ -78,7 +78,7 @@ class SparseResponse(eqx.Module):
 
     def responds(self) -> np.ndarray:
         """Return which groups any energy reaches, (n_groups,)."""
-        return np.asarray(self.weights).any(axis=1)
+        return np.asarray(np.any(self.weights, axis=1))
 
     def total(self) -> np.ndarray:
         """Return the effective area times exposure that reaches the groups, (n_energies,) cm^2 s."""

@@ -21,8 +21,9 @@ from skyfold.errors import (
 from skyfold.likelihoods import Gaussian, Likelihood, Poisson
 from skyfold.observation import Observation
 from skyfold.xray import _locate
+from skyfold.xray._channels import channel_index, numbered
 from skyfold.xray._grid import ROUNDING
-from skyfold.xray._ranges import ranges
+from skyfold.xray._ranges import ranges, stretches
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.ogip import Arf, Pha, Rmf, read_arf, read_pha, read_rmf
 from skyfold.xray.response import Response, SparseResponse, build
@@ -134,8 +135,8 @@ class Spectrum(Observation):
         cls, pha: Pha, rmf: Rmf, arf: Arf | None = None, background: Pha | None = None, name: str | None = None
     ) -> Self:
         """Make a spectrum of records already read or simulated; parameters as in `read`."""
-        pha, background = _numbered(pha, rmf), background and _numbered(background, rmf)
-        index = _channel_index(pha, rmf)
+        pha, background = numbered(pha, rmf), background and numbered(background, rmf)
+        index = channel_index(pha, rmf)
         divided = groups(pha.grouping, pha.quality)
         if len(divided) == 0:
             raise FileFormatError(f"{pha.path}: every channel is marked bad in QUALITY. Correct the column QUALITY")
@@ -147,7 +148,7 @@ class Spectrum(Observation):
                 stacklevel=3,
             )
         if background is not None:
-            _channel_index(background, rmf)
+            channel_index(background, rmf)
             warnings.warn(
                 f"{pha.path}: the background {background.path} is shown but NOT fitted: the model must describe source "
                 "and background together, or the background must be negligible",
@@ -263,14 +264,11 @@ class Spectrum(Observation):
         blind = np.flatnonzero(~self.response.responds() & (np.asarray(self.counts) != 0))
         if blind.size == 0:
             return
-        runs = np.split(blind, np.flatnonzero(np.diff(blind) > 1) + 1)
-        spans = [f"{self.edges[run].min():.4g}-{self.edges[run].max():.4g}" for run in runs]
-        shown = ", ".join(spans if len(spans) <= 4 else [*spans[:2], "...", spans[-1]])
         many = f"{blind.size} groups hold" if blind.size > 1 else "1 group holds"
         warnings.warn(
             f"{self.files.pha.path or self.name}: {many} {np.sum(self.counts[blind]):.6g} counts where the response is "
-            f"zero, at {shown} keV: no model can explain them, and the statistic would be theirs alone. Leave them out "
-            "with notice(low, high)",
+            f"zero, at {stretches(self.edges, blind)} keV: no model can explain them, and the statistic would be theirs "
+            "alone. Leave them out with notice(low, high)",
             ResponseWarning,
             stacklevel=4,
         )
@@ -390,22 +388,3 @@ def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
             "Mark the channel bad in QUALITY or give its error"
         )
     return Gaussian(counts, sigma)
-
-
-def _numbered(pha: Pha, rmf: Rmf) -> Pha:
-    """Return the spectrum with channels numbered as in the response, where its file does not say how."""
-    return pha if pha.first_channel is not None else replace(pha, first_channel=rmf.first_channel)
-
-
-def _channel_index(pha: Pha, rmf: Rmf) -> np.ndarray:
-    """Return the position of each channel of a spectrum among those of the response."""
-    n_channels = len(rmf.bounds)
-    index = pha.channels - pha.first_channel
-    fits = pha.detector_channels == n_channels or len(index) == n_channels
-    if not fits or index.min() < 0 or index.max() >= n_channels:
-        raise FileFormatError(
-            f"{pha.path}: the spectrum has {pha.detector_channels} channels (DETCHANS; {pha.channels.min()} to "
-            f"{pha.channels.max()} in the table), the response {rmf.path} has {n_channels}. Give the response "
-            "that was made for this spectrum"
-        )
-    return index
