@@ -200,7 +200,7 @@ def row(
             difference += f" ({apart:+.2f}, {abs(apart) / max(error, 1e-9):.1f} errors)"
     by = f" ({run['sampler']})" if run["sampler"] and run["sampler"] != method else ""
     worst = int(np.argmax(np.abs(bias)))
-    share = "" if run.get("share") is None else f"; {100 * run['share']:.0f}% in the first mode"
+    share = "" if run["point"] or run.get("share") is None else f"; {100 * run['share']:.0f}% in the first mode"
     return [
         name,
         f"{method}{by}",

@@ -29,11 +29,11 @@ class Guide(eqx.Module):
     two_way: ClassVar[bool] = True
 
     def forward(self, e: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return y and log |dy/de|."""
+        """Return y and the logarithm of dy/de."""
         raise NotImplementedError
 
     def inverse(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return e and log |dy/de|."""
+        """Return e and the logarithm of dy/de."""
         raise NotImplementedError
 
     def log_density(self, y: jax.Array) -> jax.Array:

@@ -64,7 +64,7 @@ def _straight(kernel: Kernel, centre: jax.Array, j: tuple[jax.Array, ...], z: ja
 def standard(
     kernel: Kernel, centre: jax.Array, root: jax.Array, z: jax.Array, *, bent: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Coordinates e = root^-1 G(z) of latent vectors (blocks, n, ndim), standard normal in q, and log |de/dz|.
+    """Coordinates e = root^-1 G(z) of latent vectors (blocks, n, ndim), standard normal in q, and log de/dz.
 
     The logarithm is -inf where G turns back on itself.
     """

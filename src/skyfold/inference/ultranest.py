@@ -19,6 +19,9 @@ from skyfold.inference.draws import Draws
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
+#: Points that are drawn and evaluated together.
+_TOGETHER = 128
+
 
 @dataclass(frozen=True)
 class UltraNest:
@@ -70,8 +73,9 @@ class UltraNest:
                 vectorized=True,
                 log_dir=None if folder is None else str(folder),
                 resume="resume",
-                ndraw_min=128,
-                ndraw_max=4096,
+                # between the two UltraNest chooses by the clock, and the seed would not repeat
+                ndraw_min=_TOGETHER,
+                ndraw_max=_TOGETHER,
             )
             if posterior.ndim > self.max_region:
                 from ultranest.popstepsampler import PopulationSimpleSliceSampler, generate_mixture_random_direction

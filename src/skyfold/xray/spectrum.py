@@ -267,8 +267,8 @@ class Spectrum(Observation):
         many = f"{blind.size} groups hold" if blind.size > 1 else "1 group holds"
         warnings.warn(
             f"{self.files.pha.path or self.name}: {many} {np.sum(self.counts[blind]):.6g} counts where the response is "
-            f"zero, at {stretches(self.edges, blind)} keV: no model can explain them, and the statistic would be theirs "
-            "alone. Leave them out with notice(low, high)",
+            f"zero, at {stretches(self.edges, blind)} keV: no model can explain them, and the statistic would be "
+            "theirs alone. Leave them out with notice(low, high)",
             ResponseWarning,
             stacklevel=4,
         )
