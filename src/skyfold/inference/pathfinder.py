@@ -288,7 +288,7 @@ def _normal(
 
 
 def _leave(frame: Frame, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Latent vectors of points u of the frame (n, ndim), and log |dz/du| (n,)."""
+    """Latent vectors of points u of the frame (n, ndim), and the logarithm of dz/du (n,)."""
     v = frame.mean + u @ frame.root.T
     z = np.asarray(_to_latent(frame.bend, v))
     inner = frame.bend.log_slope(v)[0] + 0.5 * z**2 + 0.5 * np.log(2.0 * np.pi)

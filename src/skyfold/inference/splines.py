@@ -48,6 +48,7 @@ class Spline(AbstractBijection):
         return cls(jnp.zeros(bins), jnp.zeros(bins), jnp.zeros(bins - 1), interval)
 
     def transform_and_log_det(self, x: jax.Array, condition: Any = None) -> tuple[jax.Array, jax.Array]:
+        """Return y and the logarithm of dy/dx."""
         inside = jnp.abs(x) < self.interval
         x_left, width, y_left, height, d0, d1 = self._bin(jnp.where(inside, x, 0.0), 0)
         xi = (jnp.where(inside, x, 0.0) - x_left) / width
@@ -55,6 +56,7 @@ class Spline(AbstractBijection):
         return jnp.where(inside, y_left + height * y, x), jnp.where(inside, jnp.log(slope), 0.0)
 
     def inverse_and_log_det(self, y: jax.Array, condition: Any = None) -> tuple[jax.Array, jax.Array]:
+        """Return x and the logarithm of dx/dy."""
         inside = jnp.abs(y) < self.interval
         x_left, width, y_left, height, d0, d1 = self._bin(jnp.where(inside, y, 0.0), 2)
         s = height / width

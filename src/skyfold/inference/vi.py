@@ -255,7 +255,7 @@ def _push(guide: Guide, mean: jax.Array, root: jax.Array, base: jax.Array) -> ja
 def _pull(
     guide: Guide, bend: Bend, mean: jax.Array, root: jax.Array, v: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Base draws e and latent vectors z of bent coordinates (n, ndim), log |de/dz| and log |dv/dz|."""
+    """Base draws e and latent vectors z of bent coordinates (n, ndim), the logarithms of de/dz and dv/dz."""
 
     def one(v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         e, log_det = guide.inverse(solve_triangular(root, v - mean, lower=True))
