@@ -56,6 +56,9 @@ class Observation(eqx.Module):
         total = type(self).log_likelihood is not Observation.log_likelihood
         return self.likelihood.independent and not (total and type(self).pointwise is Observation.pointwise)
 
+    def check(self) -> None:
+        """Warn of data that no model can explain; called when the observation becomes part of a posterior."""
+
     def pointwise(self, expected: jax.Array) -> jax.Array:
         """Log-likelihood of each datum, shape (n_data,)."""
         return self.likelihood.pointwise(expected)

@@ -252,7 +252,7 @@ class Posterior:
         Parameters
         ----------
         method : str or Method, default "auto"
-            ``"auto"``, ``"nuts"``, ``"map"``, ``"mle"``, or a settings object such as ``sf.NUTS(chains=8)``.
+            One of the names in ``docs/methods.md``, or a settings object such as ``sf.NUTS(chains=8)``.
         seed : int
             The same seed gives the same draws.
         progress : bool, optional
@@ -327,6 +327,7 @@ def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
         raise SkyfoldError("A Posterior needs at least one (model, observation) pair.")
     for pair in named.values():
         _check_pair(pair)
+        pair[1].check()
     return named
 
 

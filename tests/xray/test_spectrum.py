@@ -17,6 +17,8 @@ from broken_files import edit, records, write
 
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
 from skyfold.likelihoods import Gaussian
+from skyfold.posterior import Posterior
+from skyfold.xray.models import PowerLaw
 from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
 from skyfold.xray.ogip import read_arf, read_pha, read_rmf
@@ -394,15 +396,16 @@ def test_one_exposure_in_a_column_is_one_exposure(tmp_path: Path) -> None:
 def test_groups_without_response_are_named(tmp_path: Path) -> None:
     pha, rmf, arf = records()
     dark = replace(arf, area=np.where(arf.edges[:-1] < 1.2, 0.0, arf.area))
+    spectrum = Spectrum.assemble(pha, rmf, dark)
     with pytest.warns(ResponseWarning, match=r"groups hold \d+ counts .* zero, at 0-1 keV.*notice") as seen:
-        spectrum = Spectrum.assemble(pha, rmf, dark)
+        Posterior((PowerLaw(), spectrum))
     assert len(seen) == 1
     with pytest.warns(ResponseWarning, match="response is zero"):
-        spectrum.notice(0.3, 8)
+        spectrum.notice(0.3, 8).check()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        spectrum.notice(2.0, 8.0)
-        Spectrum.assemble(replace(pha, counts=np.where(rmf.bounds[:, 1] < 2, 0.0, pha.counts)), rmf, dark)
+        spectrum.notice(2.0, 8.0).check()
+        Spectrum.assemble(replace(pha, counts=np.where(rmf.bounds[:, 1] < 2, 0.0, pha.counts)), rmf, dark).check()
 
 
 def test_a_factor_predicts_nothing(small: Spectrum) -> None:

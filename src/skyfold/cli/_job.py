@@ -18,7 +18,7 @@ from skyfold.cli._clock import IMPORT_SECONDS, process_age
 from skyfold.cli._folder import check_folder, written_whole
 from skyfold.cli._models import build_models
 from skyfold.cli._program import CONVERGED, INTERRUPTED, NOT_CONVERGED
-from skyfold.errors import ResponseWarning, SkyfoldError, SkyfoldWarning
+from skyfold.errors import SkyfoldError, SkyfoldWarning
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -48,13 +48,8 @@ class Source:
         """Read the spectrum and notice its energies."""
         from skyfold import xray
 
-        with warnings.catch_warnings():
-            # what is not noticed need not be complained of
-            warnings.filterwarnings("ignore", ".* where the response is zero", ResponseWarning)
-            spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
-            spectrum = spectrum.notice(*self.energies) if self.energies else spectrum
-        spectrum.check_response()
-        return spectrum
+        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
+        return spectrum.notice(*self.energies) if self.energies else spectrum
 
 
 @dataclass(frozen=True)

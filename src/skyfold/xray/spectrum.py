@@ -163,7 +163,6 @@ class Spectrum(Observation):
             annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided)),
             response=build(rmf, arf, group, weight, len(divided)),
         )
-        spectrum.check_response()
         return spectrum
 
     def predict(self, model: Any) -> jax.Array:
@@ -250,10 +249,9 @@ class Spectrum(Observation):
             else Poisson(part.data[chosen])
         )
         spectrum = replace(self, likelihood=part, response=self.response.take(chosen), annotation=Annotation(files))
-        spectrum.check_response()
         return spectrum
 
-    def check_response(self) -> None:
+    def check(self) -> None:
         """Warn of groups that hold counts and that no photon of any energy can reach.
 
         Warns
