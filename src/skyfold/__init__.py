@@ -16,22 +16,27 @@ _session.prepare()
 if TYPE_CHECKING:
     from skyfold import xray
     from skyfold.annotation import Annotation
+    from skyfold.calibration import Calibration, calibrate
     from skyfold.component import Component
     from skyfold.errors import SkyfoldError
     from skyfold.inference.auto import Auto
     from skyfold.inference.chees import ChEES
     from skyfold.inference.draws import Draws
+    from skyfold.inference.dynesty import Dynesty
     from skyfold.inference.ensembles import AIES, ESS
     from skyfold.inference.hmc import HMC
     from skyfold.inference.laplace import Laplace
     from skyfold.inference.maximum import MAP, MLE
     from skyfold.inference.meads import MEADS
     from skyfold.inference.metric_gaussian import MGVI, GeoVI
+    from skyfold.inference.nautilus import Nautilus
+    from skyfold.inference.nested import Nested
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
     from skyfold.inference.profile import profile_intervals
     from skyfold.inference.scan import scan
     from skyfold.inference.smc import SMC
+    from skyfold.inference.ultranest import UltraNest
     from skyfold.inference.vi import VI
     from skyfold.observation import Observation
     from skyfold.parameters import Parameter, parameter
@@ -68,6 +73,12 @@ _HOMES = {
     "Beta": "skyfold.priors",
     "Component": "skyfold.component",
     "Dirichlet": "skyfold.priors",
+    "Dynesty": "skyfold.inference.dynesty",
+    "Nautilus": "skyfold.inference.nautilus",
+    "Nested": "skyfold.inference.nested",
+    "UltraNest": "skyfold.inference.ultranest",
+    "Calibration": "skyfold.calibration",
+    "calibrate": "skyfold.calibration",
     "Draws": "skyfold.inference.draws",
     "Gamma": "skyfold.priors",
     "HMC": "skyfold.inference.hmc",

@@ -18,7 +18,6 @@ from broken_files import edit, records, write
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
 from skyfold.likelihoods import Gaussian
 from skyfold.posterior import Posterior
-from skyfold.xray.models import PowerLaw
 from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
 from skyfold.xray.ogip import read_arf, read_pha, read_rmf

@@ -21,6 +21,7 @@ METHODS = {
     "aies": ("skyfold.inference.ensembles", "AIES"),
     "auto": ("skyfold.inference.auto", "Auto"),
     "chees": ("skyfold.inference.chees", "ChEES"),
+    "dynesty": ("skyfold.inference.dynesty", "Dynesty"),
     "ess": ("skyfold.inference.ensembles", "ESS"),
     "geovi": ("skyfold.inference.metric_gaussian", "GeoVI"),
     "hmc": ("skyfold.inference.hmc", "HMC"),
@@ -29,9 +30,12 @@ METHODS = {
     "meads": ("skyfold.inference.meads", "MEADS"),
     "mgvi": ("skyfold.inference.metric_gaussian", "MGVI"),
     "mle": ("skyfold.inference.maximum", "MLE"),
+    "nautilus": ("skyfold.inference.nautilus", "Nautilus"),
+    "nested": ("skyfold.inference.nested", "Nested"),
     "nuts": ("skyfold.inference.nuts", "NUTS"),
     "pathfinder": ("skyfold.inference.pathfinder", "Pathfinder"),
     "smc": ("skyfold.inference.smc", "SMC"),
+    "ultranest": ("skyfold.inference.ultranest", "UltraNest"),
     "vi": ("skyfold.inference.vi", "VI"),
 }
 

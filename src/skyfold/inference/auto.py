@@ -5,7 +5,7 @@ The draws are accepted when the Pareto k-hat of the weights is below 0.7 and the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,10 +14,11 @@ from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
+from skyfold.inference.importance import Mixture, WeightedSample, added, defended, refit, split
 from skyfold.inference.maximum import CHUNK, Modes, check_positive, evaluate, refine, screen
 from skyfold.inference.modes import best_of, search_modes
 from skyfold.inference.psis import RELIABLE
+from skyfold.inference.tails import ALLOWED, STEPS, extended, walk
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -27,6 +28,16 @@ if TYPE_CHECKING:
 _DEFENCE = (0.15, 2.0)
 #: Share of the effective draws wanted from which on the proposals are no longer adapted.
 _FROZEN = 0.4
+#: Modes that lie lower than the best by more than this (in log density) hold no mass that counts.
+_DEEP = 20.0
+#: Above this efficiency the tails are not walked: a mixture that fits so well ends nowhere early.
+_GOOD = 0.6
+#: Below this efficiency the mixture gets another component every second round, up to so many.
+_POOR, _MOST_COMPONENTS = 0.3, 16
+#: A single draw with more of the weight than this is where the next component belongs.
+_HEAVY = 0.02
+#: Rounds of adaptation after the mixture was extended, and rounds with it fixed that must follow.
+_AGAIN, _FIXED = 2, 3
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Auto:
     effective: int = 4000
     screen: int = 2048
     starts: int = 16
-    max_evaluations: int = 60_000
+    max_evaluations: int = 150_000
     max_dimension: int = 40
 
     def __post_init__(self) -> None:
@@ -67,7 +78,7 @@ class Auto:
         sample = None
         if posterior.ndim <= self.max_dimension:
             sample, reason = self._importance(posterior, modes, seed, progress)
-            spent += len(sample)
+            spent += len(sample) + sample.explored
         if sample is None or reason:
             from skyfold.inference.nuts import NUTS
 
@@ -107,11 +118,13 @@ class Auto:
     def _importance(self, posterior: Posterior, modes: Modes, seed: int, progress: Any) -> tuple[WeightedSample, str]:
         """Weighted draws, and why they are not to be trusted (empty when they are)."""
         rng = np.random.default_rng([seed, 2])
+        modes = _relevant(modes)
         mixture = _around(modes, Laplace.at(posterior, modes))
         sample = WeightedSample(posterior.ndim)
         progress.stage("importance sampling", self.effective)
-        rounds = 0
-        while len(sample) < self.max_evaluations:
+        rounds = adapted = 0
+        effective = beyond = 0.0
+        while len(sample) + sample.explored < self.max_evaluations:
             proposal = defended(mixture, *_DEFENCE)
             z = proposal.draw(CHUNK, rng)
             density, likelihood = evaluate(posterior, z)
@@ -119,21 +132,41 @@ class Auto:
             rounds += 1
             effective = sample.effective()
             progress.update(effective, f"{effective:.0f} of {self.effective} effective draws")
-            if effective >= self.effective and sample.pareto_k() < RELIABLE:
-                return sample, ""
-            if rounds >= 12 and effective < 0.02 * len(sample):
-                return sample, f"importance sampling is {100 * effective / len(sample):.1f}% efficient"
-            if effective >= _FROZEN * self.effective:
+            if (
+                effective >= self.effective
+                and sample.pareto_k() < RELIABLE
+                and (not adapted or rounds >= adapted + _FIXED)
+            ):
+                if effective > _GOOD * len(sample):
+                    return sample, ""
+                places, beyond = walk(posterior, mixture, sample, rng)
+                sample.explored += STEPS * CHUNK
+                if beyond < ALLOWED:
+                    return sample, ""
+                mixture, adapted = extended(mixture, places), rounds + _AGAIN
+                sample.thaw()
+                continue
+            if effective >= _FROZEN * self.effective and rounds >= adapted:
                 # from here on the proposal stays as it is: only then is the evidence unbiased
                 sample.freeze()
                 continue
-            if rounds in (2, 4) and len(mixture.means) < 8:
-                mixture = split(mixture, sample)
+            early = rounds in (2, 4)
+            late = rounds > 4 and rounds % 2 == 0 and effective < _POOR * len(sample)
+            if (early or late) and len(mixture.means) < _MOST_COMPONENTS:
+                heavy = late and sample.weights().max() > _HEAVY
+                mixture = added(mixture, sample) if heavy else split(mixture, sample)
             mixture = refit(mixture, sample)
-        return (
-            sample,
-            f"k-hat {sample.pareto_k():.2f}, {sample.effective():.0f} effective draws after {len(sample)} evaluations",
-        )
+        spent = len(sample) + sample.explored
+        if beyond >= ALLOWED:
+            return sample, f"importance sampling has not reached the ends of the posterior after {spent} evaluations"
+        return sample, f"k-hat {sample.pareto_k():.2f}, {effective:.0f} effective draws after {spent} evaluations"
+
+
+def _relevant(modes: Modes) -> Modes:
+    """Modes that can hold mass; the coordinates must suit these alone."""
+    kept = modes.value > modes.value[0] - _DEEP
+    pieces = {f.name: getattr(modes, f.name)[kept] for f in fields(modes) if f.name != "evaluations"}
+    return replace(modes, **pieces)
 
 
 def _around(modes: Modes, laplace: Laplace) -> Mixture:

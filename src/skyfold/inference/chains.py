@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Steps of every chain per call of the executable.
 CHUNK = 100
+#: Times that chains begin again with shorter steps because too many transitions diverged.
+_RESTARTS = 2
 #: What chains must reach to be called converged.
 WORST_RHAT, LEAST_ESS, MOST_DIVERGENT = 1.01, 400.0, 0.005
 
@@ -55,25 +57,27 @@ def run_chains(
     clock = Clock()
     state = checkpoint.load()
     chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, search)
-    advance = partial(advance_chains, posterior.kernel, target=method.target_accept, transition=method.transition)
+    advance = partial(advance_chains, posterior.kernel, transition=method.transition)
     key = jax.random.key(seed)
-    warm_chunks = -(-method.warmup // CHUNK)
-    progress.stage("warm-up" if chains.done < warm_chunks else "sampling", method.warmup)
     quality: dict[str, float] = {}
     try:
-        while chains.done < warm_chunks:
-            chains.advance(advance, key, adapt=True)
-            progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
-            if 2 <= chains.done < warm_chunks:
-                chains.reframe()
-            if chains.done == warm_chunks:
-                chains.step[0] = chains.step[3]
-                progress.stage("sampling", method.draws)
-            checkpoint.save(**chains.state())
-        while not enough(method, chains, quality, progress):
-            chains.advance(advance, key, adapt=False)
-            checkpoint.save(**chains.state())
-            progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
+        while True:
+            if chains.tuning:
+                progress.stage("warm-up", method.warmup)
+            while chains.tuning:
+                chains.advance(advance, key, adapt=True)
+                if 2 <= chains.done and chains.tuning and not chains.restarts:
+                    chains.reframe()
+                checkpoint.save(**chains.state())
+                progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
+            progress.stage("sampling", method.draws)
+            while not enough(method, chains, quality, progress):
+                chains.advance(advance, key, adapt=False)
+                checkpoint.save(**chains.state())
+                progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
+            if not chains.diverge() or chains.restarts >= _RESTARTS:
+                break
+            chains.restart()
     except KeyboardInterrupt:
         if not len(chains.z):
             raise
@@ -109,8 +113,9 @@ def run_chains(
 class Chains:
     """State of a run of chains: everything that it needs to go on, as arrays."""
 
-    _NUMBERS = ("done", "divergent", "gradients", "spent", "modes")
+    _NUMBERS = ("done", "tuning", "restarts", "divergent", "gradients", "spent", "modes")
     _ARRAYS = (
+        "target",
         "unseen",
         "u",
         "density",
@@ -133,10 +138,13 @@ class Chains:
             setattr(self, name, np.array(state[name]))
 
     done: int
+    tuning: int
+    restarts: int
     divergent: int
     gradients: int
     spent: int
     modes: int
+    target: np.ndarray
     unseen: np.ndarray
     u: np.ndarray
     density: np.ndarray
@@ -168,6 +176,9 @@ class Chains:
         nothing = np.empty((0, CHUNK, method.chains, posterior.ndim))
         return cls(
             done=0,
+            tuning=-(-method.warmup // CHUNK),
+            restarts=0,
+            target=method.target_accept,
             divergent=0,
             gradients=0,
             spent=spent + best.evaluations,
@@ -209,17 +220,38 @@ class Chains:
         states = HMCState(self.u, self.density, self.gradient)
         frame = self.frame
         states, step, out = advance(
-            frame.bend, frame.mean, frame.root, states, self.step, jax.random.fold_in(key, self.done), adapt
+            frame.bend,
+            frame.mean,
+            frame.root,
+            states,
+            self.step,
+            jax.random.fold_in(key, self.done),
+            adapt,
+            target=float(self.target),
         )
         self.u, self.density, self.gradient = (np.asarray(a) for a in states)
         self.gradients += int(out["steps"].sum())
         self.done += 1
         if adapt:
             self.step = np.array(step)
+            self.tuning -= 1
+            if not self.tuning:
+                self.step[0] = self.step[3]
             self.warm = np.concatenate([self.warm, np.asarray(out["v"])[None]])
         else:
             self.divergent += int(out["divergent"].sum())
             self.z = np.concatenate([self.z, np.asarray(out["z"])[None]])
+
+    def diverge(self) -> bool:
+        """Whether more transitions diverged than may."""
+        return self.divergent > MOST_DIVERGENT * self.z[..., 0].size
+
+    def restart(self) -> None:
+        """Throw the draws away and begin again with shorter steps, from where the chains are."""
+        self.restarts += 1
+        self.target = np.asarray(1.0 - (1.0 - self.target) / 4.0)
+        self.step = fresh_step(0.5 * self.step[0])
+        self.tuning, self.divergent, self.z = 2, 0, self.z[:0]
 
     def reframe(self) -> None:
         """Take the mean and covariance of the warm-up so far, its first chunk left out."""

@@ -73,17 +73,14 @@ class Continuation:
             chains = Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
         else:
             chains = self._started(draws, weighed)
-        advance = partial(advance_chains, posterior.kernel, target=method.target_accept, transition=method.transition)
+        advance = partial(advance_chains, posterior.kernel, transition=method.transition)
         key = jax.random.key(draws.seed)
         quality: dict[str, float] = {}
         self.progress.stage("correcting by NUTS", _DRAWS)
-        warm_chunks = _WARMUP // CHUNK
-        while chains.done < warm_chunks:
+        while chains.tuning:
             chains.advance(advance, key, adapt=True)
-            if 2 <= chains.done < warm_chunks:
+            if chains.done >= 2 and chains.tuning:
                 chains.reframe()
-            if chains.done == warm_chunks:
-                chains.step[0] = chains.step[3]
             self._save(chains, saved)
         while not enough(method, chains, quality, self.progress):
             chains.advance(advance, key, adapt=False)
@@ -136,6 +133,9 @@ class Continuation:
         nothing = np.empty((0, CHUNK, self.chains, ndim))
         return Chains(
             done=0,
+            tuning=_WARMUP // CHUNK,
+            restarts=0,
+            target=_ACCEPT,
             divergent=0,
             gradients=0,
             spent=0,

@@ -61,6 +61,15 @@ class Mixture:
             rows.append(np.log(weight) + constant - log_root - 0.5 * (nu + ndim) * np.log1p(distance / nu))
         return np.stack(rows)
 
+    def joined(self, mean: np.ndarray, scale: np.ndarray, weight: float) -> Mixture:
+        """Return the mixture with one component more."""
+        return Mixture(
+            np.append((1.0 - weight) * self.weights, weight),
+            np.concatenate([self.means, mean[None]]),
+            np.concatenate([self.roots, np.linalg.cholesky(scale)[None]]),
+            self.coordinates,
+        )
+
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Log density (n,) of latent vectors, in latent space."""
         logs = self.component_log_density(self.coordinates.from_latent(z))
@@ -75,6 +84,7 @@ class WeightedSample:
         self.density = np.empty(0)
         self.likelihood = np.empty(0)
         self.drawn = 0
+        self.explored = 0
         self._frozen: tuple[int, int] | None = None
         self._rounds: list[tuple[int, Mixture]] = []
         self._proposal = np.empty(0)
@@ -83,7 +93,7 @@ class WeightedSample:
         """Add a round of `drawn` draws of `mixture`, of which those inside the prior's support are given."""
         self._rounds.append((drawn, mixture))
         earlier = np.logaddexp(self._proposal, np.log(drawn) + mixture.log_density(self.z))
-        new = logsumexp([np.log(n) + m.log_density(z) for n, m in self._rounds], axis=0)
+        new = self._log_sum(z)
         self._proposal = np.concatenate([earlier, new])
         self.z = np.concatenate([self.z, z])
         self.density = np.concatenate([self.density, density])
@@ -94,6 +104,17 @@ class WeightedSample:
         """Say that the draws from here on come from one proposal, that of the next round."""
         if self._frozen is None:
             self._frozen = (len(self), self.drawn)
+
+    def thaw(self) -> None:
+        """Say that the proposals are adapted again."""
+        self._frozen = None
+
+    def _log_sum(self, z: np.ndarray) -> np.ndarray:
+        return logsumexp([np.log(n) + m.log_density(z) for n, m in self._rounds], axis=0)
+
+    def log_proposal(self, z: np.ndarray) -> np.ndarray:
+        """Log density (n,) of the mixture of all proposals at latent vectors."""
+        return self._log_sum(z) - np.log(self.drawn)
 
     def __len__(self) -> int:
         return len(self.density)
@@ -200,3 +221,19 @@ def split(mixture: Mixture, sample: WeightedSample) -> Mixture:
     weights = np.concatenate([mixture.weights, [mixture.weights[k] / 2]])
     weights[k] /= 2
     return Mixture(weights, means, np.concatenate([mixture.roots, mixture.roots[k : k + 1]]), mixture.coordinates)
+
+
+def added(mixture: Mixture, sample: WeightedSample) -> Mixture:
+    """Add a component at the heaviest draw: the proposals are too thin there."""
+    weights, t = sample.weights(), mixture.coordinates.from_latent(sample.z)
+    worst = int(np.argmax(weights))
+    k = int(np.argmax(mixture.component_log_density(t[worst : worst + 1])[:, 0]))
+    distance = np.sum(np.linalg.solve(mixture.roots[k], (t - t[worst]).T) ** 2, axis=0)
+    near = np.argsort(distance)[: max(60, 10 * t.shape[1])]
+    # the root of the weights, for one draw has most of them
+    share = np.sqrt(weights[near])
+    share /= share.sum()
+    mean = share @ t[near]
+    offset = t[near] - mean
+    scale = 0.5 * (share[:, None] * offset).T @ offset + 0.15 * mixture.roots[k] @ mixture.roots[k].T
+    return mixture.joined(mean, scale, 0.15)
