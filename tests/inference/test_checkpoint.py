@@ -25,7 +25,12 @@ posterior = direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.
 result = posterior.fit({method}, seed=4, progress=False, checkpoint={path!r})
 np.save({out!r}, result.draws.latent)
 """
-METHODS = ["sf.NUTS(draws=3000, max_draws=3000)", "sf.HMC(draws=3000, max_draws=3000)"]
+METHODS = [
+    "sf.NUTS(draws=3000, max_draws=3000)",
+    "sf.HMC(draws=3000, max_draws=3000)",
+    "sf.Nested(live=2000, batch=100)",
+    "sf.SMC(rounds=60, max_rounds=60)",
+]
 
 
 def start(method: str, path: Path, out: Path) -> subprocess.Popen:
