@@ -93,7 +93,7 @@ class Kernel(eqx.Module):
             own, slope = jax.value_and_grad(observation.log_likelihood)(m)
             value = value + own
             gradient = gradient + j @ slope
-            metric = metric + (j * observation.fisher(m)) @ j.T
+            metric = metric + observation.information(m, j)
         return value, gradient, metric
 
     def metric(self, z: jax.Array) -> jax.Array:

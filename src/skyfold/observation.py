@@ -59,6 +59,14 @@ class Observation(eqx.Module):
     def check(self) -> None:
         """Warn of data that no model can explain; called when the observation becomes part of a posterior."""
 
+    def bound(self, model: Any) -> Self:
+        """Return the observation ready for a model; called when they become part of a posterior.
+
+        An observation whose data are distributed differently for different models, not by their expectation alone,
+        chooses its likelihood here.
+        """
+        return self
+
     def pointwise(self, expected: jax.Array) -> jax.Array:
         """Log-likelihood of each datum, shape (n_data,)."""
         return self.likelihood.pointwise(expected)
@@ -70,6 +78,16 @@ class Observation(eqx.Module):
     def fisher(self, expected: jax.Array) -> jax.Array:
         """Fisher information of each expected datum, shape (n_data,)."""
         return self.likelihood.fisher(expected)
+
+    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
+        """Fisher information (ndim, ndim) of parameters with respect to which expected data have this Jacobian.
+
+        Parameters
+        ----------
+        expected : (n,) expected data.
+        jacobian : (ndim, n) their derivatives.
+        """
+        return (jacobian * self.fisher(expected)) @ jacobian.T
 
     def statistic(self, expected: jax.Array) -> jax.Array:
         """Statistic as the field prints it (C-stat, chi-squared)."""

@@ -325,9 +325,10 @@ def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
             named[name] = pair
     if not named:
         raise SkyfoldError("A Posterior needs at least one (model, observation) pair.")
-    for pair in named.values():
+    for name, pair in named.items():
         _check_pair(pair)
         pair[1].check()
+        named[name] = (pair[0], pair[1].bound(pair[0]))
     return named
 
 
