@@ -14,9 +14,10 @@ from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture, WeightedSample, added, defended, refit, split
+from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
 from skyfold.inference.maximum import CHUNK, Modes, check_positive, evaluate, refine, screen
 from skyfold.inference.modes import best_of, search_modes
+from skyfold.inference.population import fitted, moves, spread
 from skyfold.inference.psis import RELIABLE
 from skyfold.inference.tails import ALLOWED, STEPS, extended, walk
 
@@ -32,12 +33,18 @@ _FROZEN = 0.4
 _DEEP = 20.0
 #: Above this efficiency the tails are not walked: a mixture that fits so well ends nowhere early.
 _GOOD = 0.6
-#: Below this efficiency the mixture gets another component every second round, up to so many.
-_POOR, _MOST_COMPONENTS = 0.3, 16
-#: A single draw with more of the weight than this is where the next component belongs.
-_HEAVY = 0.02
-#: Rounds of adaptation after the mixture was extended, and rounds with it fixed that must follow.
-_AGAIN, _FIXED = 2, 3
+#: Below this efficiency after so many rounds the proposals are fitted to a population instead.
+_POOR, _TRIAL = 0.4, 4
+#: Populations after which less is asked for, and that efficiency.
+_PATIENCE, _BAD = 2, 0.1
+#: Populations after which importance sampling gives up, if its efficiency still lies below this.
+_LAST, _HOPELESS = 4, 0.01
+#: Dimensions from which on a population is no better base than the weighted draws.
+_MANY = 12
+#: Share of the efficiency before the proposals were fixed below which they are fitted anew.
+_COLLAPSED = 0.4
+#: Batches with fixed proposals that the evidence comes from at least.
+_FIXED = 3
 
 
 @dataclass(frozen=True)
@@ -120,46 +127,83 @@ class Auto:
         rng = np.random.default_rng([seed, 2])
         modes = _relevant(modes)
         mixture = _around(modes, Laplace.at(posterior, modes))
+        proposal = defended(mixture, *_DEFENCE)
         sample = WeightedSample(posterior.ndim)
         progress.stage("importance sampling", self.effective)
-        rounds = adapted = 0
-        effective = beyond = 0.0
+        rounds = populations = 0
+        frozen = False
+        beyond, last, promised, thawed = 0.0, None, 0.0, False
         while len(sample) + sample.explored < self.max_evaluations:
-            proposal = defended(mixture, *_DEFENCE)
-            z = proposal.draw(CHUNK, rng)
+            drawn = self._round(sample) if frozen else CHUNK
+            z = proposal.draw(drawn, rng)
             density, likelihood = evaluate(posterior, z)
-            sample.add(z, density, likelihood, proposal, CHUNK)
+            sample.add(z, density, likelihood, proposal, drawn)
             rounds += 1
             effective = sample.effective()
             progress.update(effective, f"{effective:.0f} of {self.effective} effective draws")
-            if (
-                effective >= self.effective
-                and sample.pareto_k() < RELIABLE
-                and (not adapted or rounds >= adapted + _FIXED)
-            ):
+            # draws of the first round of all are as good as fixed ones
+            fresh = rounds == 1 and not (populations or thawed)
+            fixed, least = sample.fixed, 0 if fresh else _FIXED * CHUNK if populations or thawed else 1
+            walkers = np.empty((0, posterior.ndim))
+            again = False
+            if rounds == _TRIAL and not frozen and not thawed:
+                if populations >= _LAST and effective < _HOPELESS * len(sample):
+                    break
+                again = effective < (_POOR if populations < _PATIENCE else _BAD) * len(sample)
+            # a fixed proposal that comes upon what it does not cover is not waited for
+            again |= frozen and effective < _COLLAPSED * promised * len(sample)
+            again |= effective >= self.effective and sample.pareto_k() >= RELIABLE
+            if effective >= self.effective and sample.pareto_k() < RELIABLE and fixed >= least:
                 if effective > _GOOD * len(sample):
                     return sample, ""
-                places, beyond = walk(posterior, mixture, sample, rng)
+                walkers, beyond = walk(posterior, mixture, sample, rng)
                 sample.explored += STEPS * CHUNK
                 if beyond < ALLOWED:
                     return sample, ""
-                mixture, adapted = extended(mixture, places), rounds + _AGAIN
-                sample.thaw()
+                if populations or posterior.ndim > _MANY:
+                    mixture = extended(mixture, walkers)
+                    proposal = defended(mixture, *_DEFENCE)
+                    sample.thaw()
+                    frozen, rounds, thawed = False, 0, True
+                    continue
+                again = True
+            if again and posterior.ndim > _MANY:
+                if effective < _HOPELESS * len(sample):
+                    break
+                again = False
+            if again:
+                members, last = spread(posterior, sample, walkers, rng, last)
+                spent = len(sample) + sample.explored + moves(posterior.ndim) * CHUNK + len(walkers)
+                mixture = fitted(members, sample, rng)
+                if len(walkers):
+                    mixture = extended(mixture, walkers)
+                proposal = defended(mixture, *_DEFENCE)
+                sample = WeightedSample(posterior.ndim)
+                sample.explored = spent
+                rounds, frozen, populations, thawed = 0, False, populations + 1, False
                 continue
-            if effective >= _FROZEN * self.effective and rounds >= adapted:
+            if not frozen and (not thawed or rounds >= 2) and effective >= _FROZEN * self.effective:
                 # from here on the proposal stays as it is: only then is the evidence unbiased
                 sample.freeze()
+                frozen, promised = True, effective / len(sample)
+            if frozen:
                 continue
-            early = rounds in (2, 4)
-            late = rounds > 4 and rounds % 2 == 0 and effective < _POOR * len(sample)
-            if (early or late) and len(mixture.means) < _MOST_COMPONENTS:
-                heavy = late and sample.weights().max() > _HEAVY
-                mixture = added(mixture, sample) if heavy else split(mixture, sample)
+            if populations and rounds < 2:
+                continue
+            if not populations and rounds in (2, 4):
+                mixture = split(mixture, sample)
             mixture = refit(mixture, sample)
+            proposal = defended(mixture, *_DEFENCE)
         spent = len(sample) + sample.explored
         if beyond >= ALLOWED:
             return sample, f"importance sampling has not reached the ends of the posterior after {spent} evaluations"
         return sample, f"k-hat {sample.pareto_k():.2f}, {effective:.0f} effective draws after {spent} evaluations"
+
+    def _round(self, sample: WeightedSample) -> int:
+        """Draws of the next round: what the efficiency lets expect to be enough, in whole batches."""
+        effective = sample.effective()
+        wanted = 1.05 * (self.effective - effective) * len(sample) / effective
+        return int(np.clip(np.ceil(wanted / CHUNK), 1, 8)) * CHUNK
 
 
 def _relevant(modes: Modes) -> Modes:

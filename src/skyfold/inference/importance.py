@@ -8,9 +8,10 @@ the efficiency that plain moment matching loses again. The mixture is refitted b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln
 
 from skyfold.inference.coordinates import Coordinates
 from skyfold.inference.psis import pareto_k
@@ -18,6 +19,8 @@ from skyfold.inference.quasirandom import student_points
 
 #: Half the degrees of freedom of the proposals.
 PAIRS = 4
+#: Multiplications in a matrix product up to which no threads are started.
+_SMALL = 250_000
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,37 @@ class Mixture:
         ]
         return self.coordinates.to_latent(np.concatenate(pieces))[0]
 
+    @cached_property
+    def _whitening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Transposed inverse roots (k, ndim, ndim), and what the logarithm of each component's density begins with."""
+        ndim, nu = self.means.shape[1], 2.0 * PAIRS
+        inverse = np.linalg.solve(self.roots, np.broadcast_to(np.eye(ndim), self.roots.shape))
+        constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi)
+        log_root = np.log(np.diagonal(self.roots, axis1=1, axis2=2)).sum(axis=1)
+        return np.swapaxes(inverse, 1, 2).copy(), np.log(self.weights) + constant - log_root
+
+    def distance(self, t: np.ndarray) -> np.ndarray:
+        """Squared distances (k, n) of points (n, ndim) from each component, in its own scale."""
+        inverse, _ = self._whitening
+        ndim = t.shape[1]
+        distance = np.empty((len(inverse), len(t)))
+        # blocks that stay in the cache and too small for the linear algebra to start threads, which cost more than help
+        size = int(np.clip(_SMALL / ndim**2, 64, 1024))
+        for start in range(0, len(t), size):
+            piece = t[start : start + size]
+            white = np.matmul(piece - self.means[:, None], inverse)
+            np.einsum("kni,kni->kn", white, white, out=distance[:, start : start + size])
+        return distance
+
     def component_log_density(self, t: np.ndarray) -> np.ndarray:
         """Log density of each component in its coordinates, its weight included, (k, n)."""
         ndim, nu = self.means.shape[1], 2.0 * PAIRS
-        constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi)
-        rows = []
-        for weight, mean, root in zip(self.weights, self.means, self.roots, strict=True):
-            distance = np.sum(np.linalg.solve(root, (t - mean).T) ** 2, axis=0)
-            log_root = np.sum(np.log(np.diagonal(root)))
-            rows.append(np.log(weight) + constant - log_root - 0.5 * (nu + ndim) * np.log1p(distance / nu))
-        return np.stack(rows)
+        logs = self.distance(t)
+        logs /= nu
+        np.log1p(logs, out=logs)
+        logs *= -0.5 * (nu + ndim)
+        logs += self._whitening[1][:, None]
+        return logs
 
     def joined(self, mean: np.ndarray, scale: np.ndarray, weight: float) -> Mixture:
         """Return the mixture with one component more."""
@@ -72,8 +96,24 @@ class Mixture:
 
     def log_density(self, z: np.ndarray) -> np.ndarray:
         """Log density (n,) of latent vectors, in latent space."""
-        logs = self.component_log_density(self.coordinates.from_latent(z))
-        return logsumexp(logs, axis=0) + self.coordinates.log_slope(z)
+        return self.log_density_at(self.coordinates.from_latent(z)) + self.coordinates.log_slope(z)
+
+    def log_density_at(self, t: np.ndarray) -> np.ndarray:
+        """Log density (n,) of points (n, ndim) in its own coordinates."""
+        density = np.empty(len(t))
+        for start in range(0, len(t), 1024):
+            density[start : start + 1024] = log_sum(self.component_log_density(t[start : start + 1024]))
+        return density
+
+
+def log_sum(logs: np.ndarray) -> np.ndarray:
+    """Logarithm of the sum of exponentials over the first axis; overwrites its argument."""
+    largest = logs.max(axis=0)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    logs -= finite
+    np.exp(logs, out=logs)
+    with np.errstate(divide="ignore"):
+        return np.log(logs.sum(axis=0)) + finite
 
 
 class WeightedSample:
@@ -81,24 +121,49 @@ class WeightedSample:
 
     def __init__(self, ndim: int) -> None:
         self.z = np.empty((0, ndim))
+        self.t = np.empty((0, ndim))
         self.density = np.empty(0)
         self.likelihood = np.empty(0)
         self.drawn = 0
         self.explored = 0
         self._frozen: tuple[int, int] | None = None
-        self._rounds: list[tuple[int, Mixture]] = []
-        self._proposal = np.empty(0)
+        self._proposals: list[tuple[int, Mixture]] = []
+        self._slope = np.empty(0)
+        # densities, in the mixtures' coordinates: of all proposals but the last, times their draws; of the last
+        self._earlier = np.empty(0)
+        self._last = np.empty(0)
 
     def add(self, z: np.ndarray, density: np.ndarray, likelihood: np.ndarray, mixture: Mixture, drawn: int) -> None:
-        """Add a round of `drawn` draws of `mixture`, of which those inside the prior's support are given."""
-        self._rounds.append((drawn, mixture))
-        earlier = np.logaddexp(self._proposal, np.log(drawn) + mixture.log_density(self.z))
-        new = self._log_sum(z)
-        self._proposal = np.concatenate([earlier, new])
-        self.z = np.concatenate([self.z, z])
+        """Add a round of `drawn` draws of `mixture`, of which those inside the prior's support are given.
+
+        A mixture that is that of the round before costs no second look at the draws that there are.
+        """
+        t = mixture.coordinates.from_latent(z)
+        if self._proposals and self._proposals[-1][1] is mixture:
+            self._proposals[-1] = (self._proposals[-1][0] + drawn, mixture)
+        else:
+            self._earlier = self._log_sum()
+            self._proposals.append((drawn, mixture))
+            self._last = mixture.log_density_at(self.t)
+        new = [np.log(n) + m.log_density_at(t) for n, m in self._proposals[:-1]]
+        self._earlier = np.concatenate([self._earlier, log_sum(np.array(new)) if new else np.full(len(t), -np.inf)])
+        self._last = np.concatenate([self._last, mixture.log_density_at(t)])
+        self.z, self.t = np.concatenate([self.z, z]), np.concatenate([self.t, t])
+        self._slope = np.concatenate([self._slope, mixture.coordinates.log_slope(z)])
         self.density = np.concatenate([self.density, density])
         self.likelihood = np.concatenate([self.likelihood, likelihood])
         self.drawn += drawn
+        self._log_weights = self.density - self._slope - (self._log_sum() - np.log(self.drawn))
+
+    @property
+    def fixed(self) -> int:
+        """Number drawn since `freeze`."""
+        return 0 if self._frozen is None else self.drawn - self._frozen[1]
+
+    def _log_sum(self) -> np.ndarray:
+        if not self._proposals:
+            return np.empty(0)
+        return np.logaddexp(self._earlier, np.log(self._proposals[-1][0]) + self._last)
 
     def freeze(self) -> None:
         """Say that the draws from here on come from one proposal, that of the next round."""
@@ -109,12 +174,17 @@ class WeightedSample:
         """Say that the proposals are adapted again."""
         self._frozen = None
 
-    def _log_sum(self, z: np.ndarray) -> np.ndarray:
-        return logsumexp([np.log(n) + m.log_density(z) for n, m in self._rounds], axis=0)
-
     def log_proposal(self, z: np.ndarray) -> np.ndarray:
         """Log density (n,) of the mixture of all proposals at latent vectors."""
-        return self._log_sum(z) - np.log(self.drawn)
+        coordinates = self._proposals[0][1].coordinates
+        t = coordinates.from_latent(z)
+        logs = np.array([np.log(n) + m.log_density_at(t) for n, m in self._proposals])
+        return log_sum(logs) + coordinates.log_slope(z) - np.log(self.drawn)
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of the proposals."""
+        return self._proposals[0][1].coordinates
 
     def __len__(self) -> int:
         return len(self.density)
@@ -122,7 +192,7 @@ class WeightedSample:
     @property
     def log_weights(self) -> np.ndarray:
         """Log importance weights (n,); the evidence is their sum over the number drawn."""
-        return self.density - (self._proposal - np.log(self.drawn))
+        return self._log_weights
 
     def weights(self) -> np.ndarray:
         """Normalised weights (n,)."""
@@ -146,11 +216,11 @@ class WeightedSample:
         """
         start, before = self._frozen or (0, 0)
         if before < self.drawn and self._frozen is not None:
-            log_weights = self.density[start:] - self._rounds[-1][1].log_density(self.z[start:])
+            log_weights = self.density[start:] - self._slope[start:] - self._last[start:]
         else:
             start, before, log_weights = 0, 0, self.log_weights
         drawn = self.drawn - before
-        value = float(logsumexp(log_weights) - np.log(drawn))
+        value = float(log_sum(log_weights.copy()) - np.log(drawn))
         scatter = np.concatenate([np.exp(log_weights - value), np.zeros(drawn - len(log_weights))])
         return value, float(np.std(scatter) / np.sqrt(drawn))
 
@@ -160,8 +230,9 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
     weights = sample.weights()
     use = weights > 1e-3 / len(weights)
     z, w = mixture.coordinates.from_latent(sample.z[use]), weights[use]
+    distances = mixture.distance(z)
     logs = mixture.component_log_density(z)
-    share = np.exp(logs - logsumexp(logs, axis=0)) * w
+    share = np.exp(logs - log_sum(logs.copy())) * w
     ndim, nu = z.shape[1], 2.0 * PAIRS
     new_weights, means, roots = [], [], []
     for k, own in enumerate(share):
@@ -173,8 +244,7 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
                 means.append(mixture.means[k])
                 roots.append(mixture.roots[k])
             continue
-        distance = np.sum(np.linalg.solve(mixture.roots[k], (z - mixture.means[k]).T) ** 2, axis=0)
-        pull = own * (nu + ndim) / (nu + distance)
+        pull = own * (nu + ndim) / (nu + distances[k])
         mean = pull @ z / pull.sum()
         offset = z - mean
         scale = (pull[:, None] * offset).T @ offset / total
@@ -210,7 +280,7 @@ def split(mixture: Mixture, sample: WeightedSample) -> Mixture:
     """Split the heaviest component in two along its longest axis, so that skewed posteriors can be followed."""
     k = int(np.argmax(mixture.weights))
     values, vectors = np.linalg.eigh(mixture.roots[k] @ mixture.roots[k].T)
-    z, w = mixture.coordinates.from_latent(sample.z), sample.weights()
+    z, w = sample.t, sample.weights()
     # the axis along which the weighted draws are most skewed
     whitened = (z - mixture.means[k]) @ vectors / np.sqrt(values)
     skew = np.abs(w @ np.clip(whitened, -6, 6) ** 3)
@@ -225,7 +295,7 @@ def split(mixture: Mixture, sample: WeightedSample) -> Mixture:
 
 def added(mixture: Mixture, sample: WeightedSample) -> Mixture:
     """Add a component at the heaviest draw: the proposals are too thin there."""
-    weights, t = sample.weights(), mixture.coordinates.from_latent(sample.z)
+    weights, t = sample.weights(), sample.t
     worst = int(np.argmax(weights))
     k = int(np.argmax(mixture.component_log_density(t[worst : worst + 1])[:, 0]))
     distance = np.sum(np.linalg.solve(mixture.roots[k], (t - t[worst]).T) ** 2, axis=0)

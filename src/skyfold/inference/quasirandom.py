@@ -25,10 +25,11 @@ def _radical_inverse(n: int, base: int, rng: np.random.Generator) -> np.ndarray:
     """First `n` points of the one-dimensional sequence in a base, every digit permuted at random."""
     index, scale = np.arange(n), 1.0 / base
     points = np.zeros(n)
-    while scale > 1e-17:
+    while index.any():
         points += scale * rng.permutation(base)[index % base]
         index, scale = index // base, scale / base
-    return points
+    # the digits that follow are the same for all points
+    return points + scale * base * rng.random()
 
 
 def normal_points(n: int, dimension: int, rng: np.random.Generator) -> np.ndarray:
