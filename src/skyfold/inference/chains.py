@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from scipy.special import ndtr
 
 from skyfold.compilation import jit
 from skyfold.inference.checkpoint import Checkpoint
@@ -30,6 +30,7 @@ from skyfold.inference.maximum import (
     screen,
 )
 from skyfold.inference.modes import MOST_UNSEEN, Search, best_of, search_modes
+from skyfold.inference.step_size import fresh_step
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
 
 #: Steps of every chain per call of the executable.
 CHUNK = 100
+#: Chunks that the warm-up is lengthened by at most while its transitions diverge.
+_EXTRA = 2
 #: Times that chains begin again with shorter steps because too many transitions diverged.
 _RESTARTS = 2
 #: What chains must reach to be called converged.
-WORST_RHAT, LEAST_ESS, MOST_DIVERGENT = 1.01, 400.0, 0.005
+WORST_RHAT, LEAST_ESS, MOST_DIVERGENT, LEAST_EBFMI = 1.01, 400.0, 0.005, 0.3
 
 
 def run_chains(
@@ -48,11 +51,10 @@ def run_chains(
 ) -> Draws:
     """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
 
-    `method` has the settings of `NUTS` or `HMC`; its ``transition`` is a hashable function of (key, state, density,
-    step size) that gives a state and BlackJAX's information on it.
+    `method` has the settings of `NUTS` or `HMC`; its ``transition`` is a hashable function of (density, states, step
+    size, key, whether to adapt it, target) that makes `CHUNK` transitions of every chain (see `no_u_turn`).
     """
-    import arviz  # noqa: F401  # both are slow to import, which is not sampling
-    import blackjax  # noqa: F401
+    import arviz  # noqa: F401  # slow to import, which is not sampling
 
     clock = Clock()
     state = checkpoint.load()
@@ -66,22 +68,23 @@ def run_chains(
                 progress.stage("warm-up", method.warmup)
             while chains.tuning:
                 chains.advance(advance, key, adapt=True)
-                if 2 <= chains.done and chains.tuning and not chains.restarts:
-                    chains.reframe()
+                if 2 <= chains.done and not chains.restarts:
+                    chains.mend()
                 checkpoint.save(**chains.state())
                 progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
             progress.stage("sampling", method.draws)
-            while not enough(method, chains, quality, progress):
+            while not (chains.hopeless() or enough(method, chains, quality, progress)):
                 chains.advance(advance, key, adapt=False)
                 checkpoint.save(**chains.state())
                 progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
-            if not chains.diverge() or chains.restarts >= _RESTARTS:
+            if not (chains.hopeless() or chains.diverge()) or chains.restarts >= _RESTARTS:
                 break
             chains.restart()
+            quality.clear()
     except KeyboardInterrupt:
         if not len(chains.z):
             raise
-        quality.update(measure(chains.latent()), interrupted=1.0)
+        quality.update(measure(chains.latent()), ebfmi=least_ebfmi(chains.energy), interrupted=1.0)
     latent = chains.latent()
     _, likelihood = evaluate(posterior, latent.reshape(-1, posterior.ndim))
     messages = complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1])
@@ -114,6 +117,7 @@ class Chains:
     """State of a run of chains: everything that it needs to go on, as arrays."""
 
     _NUMBERS = ("done", "tuning", "restarts", "divergent", "gradients", "spent", "modes")
+    _LATER = ("energy", "extra", "next", "slow")
     _ARRAYS = (
         "target",
         "unseen",
@@ -136,6 +140,10 @@ class Chains:
             setattr(self, name, int(state[name]))
         for name in self._ARRAYS:
             setattr(self, name, np.array(state[name]))
+        self.energy = np.array(state.get("energy", np.empty((0, CHUNK, len(self.u)))))
+        self.extra = int(state.get("extra", 0))
+        self.next = int(state.get("next", 0))
+        self.slow = int(state.get("slow", 0))
 
     done: int
     tuning: int
@@ -158,6 +166,10 @@ class Chains:
     scale: np.ndarray
     mean: np.ndarray
     root: np.ndarray
+    energy: np.ndarray
+    extra: int
+    next: int
+    slow: int
 
     @classmethod
     def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> Chains:
@@ -203,7 +215,7 @@ class Chains:
         return cls(**state)
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*self._NUMBERS, *self._ARRAYS)}
+        return {name: getattr(self, name) for name in (*self._NUMBERS, *self._ARRAYS, *self._LATER)}
 
     @property
     def frame(self) -> Frame:
@@ -215,15 +227,12 @@ class Chains:
 
     def advance(self, advance: Callable[..., Any], key: jax.Array, *, adapt: bool) -> None:
         """One chunk of steps of every chain."""
-        from blackjax.mcmc.hmc import HMCState
-
-        states = HMCState(self.u, self.density, self.gradient)
         frame = self.frame
         states, step, out = advance(
             frame.bend,
             frame.mean,
             frame.root,
-            states,
+            (self.u, self.density, self.gradient),
             self.step,
             jax.random.fold_in(key, self.done),
             adapt,
@@ -238,25 +247,48 @@ class Chains:
             if not self.tuning:
                 self.step[0] = self.step[3]
             self.warm = np.concatenate([self.warm, np.asarray(out["v"])[None]])
+            self.late = int(out["divergent"][CHUNK // 2 :].sum())
         else:
             self.divergent += int(out["divergent"].sum())
             self.z = np.concatenate([self.z, np.asarray(out["z"])[None]])
+            self.energy = np.concatenate([self.energy, np.asarray(out["energy"])[None]])
 
     def diverge(self) -> bool:
         """Whether more transitions diverged than may."""
         return self.divergent > MOST_DIVERGENT * self.z[..., 0].size
 
-    def restart(self) -> None:
-        """Throw the draws away and begin again with shorter steps, from where the chains are."""
-        self.restarts += 1
-        self.target = np.asarray(1.0 - (1.0 - self.target) / 4.0)
-        self.step = fresh_step(0.5 * self.step[0])
-        self.tuning, self.divergent, self.z = 2, 0, self.z[:0]
+    def hopeless(self) -> bool:
+        """Whether it is cheaper to begin again than to go on: many transitions diverged, or some and mixing is slow."""
+        most = (0.2 if self.slow else 3.0) * MOST_DIVERGENT * self.z[..., 0].size
+        return self.restarts < _RESTARTS and len(self.z) >= 2 and self.divergent > most
 
-    def reframe(self) -> None:
-        """Take the mean and covariance of the warm-up so far, its first chunk left out."""
+    def mend(self) -> None:
+        """Learn from the warm-up: a frame, and shorter steps, with one more chunk to find them, where they diverge."""
+        if self.late > MOST_DIVERGENT * self.u.shape[0] * CHUNK and self.extra < _EXTRA:
+            self.extra += 1
+            self.tuning += 1
+            self.target = _stricter(self.target)
+        if self.tuning:
+            self.reframe()
+
+    def restart(self) -> None:
+        """Throw the draws away and begin again with shorter steps, from where the chains are.
+
+        What is thrown away still tells the frame: no draw that is kept has any part in it.
+        """
+        z = self.z.reshape(-1, self.z.shape[-1])
+        t = np.where(self.unit, ndtr(z), z)
+        self.reframe(self.frame.bend.inverse(t))
+        self.restarts += 1
+        self.target = _stricter(self.target)
+        self.step = fresh_step(0.5 * self.step[0])
+        self.tuning, self.divergent, self.next, self.slow = 2, 0, 0, 0
+        self.z, self.energy = self.z[:0], self.energy[:0]
+
+    def reframe(self, v: np.ndarray | None = None) -> None:
+        """Take the mean and covariance of draws v (..., ndim), by default the warm-up without its first chunk."""
         old = self.frame
-        new = old.adapted(self.warm[1:].reshape(-1, self.u.shape[1]))
+        new = old.adapted((self.warm[1:] if v is None else v).reshape(-1, self.u.shape[1]))
         v = old.mean + self.u @ old.root.T
         gradient = np.linalg.solve(old.root.T, self.gradient.T).T
         self.u, self.gradient = new.position(v), gradient @ new.root
@@ -289,22 +321,6 @@ def _first(
     return frame.enter(t, z, value, gradient)
 
 
-def fresh_step(size: float) -> np.ndarray:
-    """Dual-averaging state: step, summed error, count, averaged step, centre (Hoffman & Gelman 2014, section 3.2)."""
-    return np.array([size, 0.0, 0.0, size, np.log(10.0 * size)])
-
-
-def _tune(state: jax.Array, acceptance: jax.Array, target: float) -> jax.Array:
-    _, error, count, average, centre = state
-    count = count + 1.0
-    rate = 1.0 / (count + 10.0)
-    error = (1.0 - rate) * error + rate * (target - acceptance)
-    log_step = centre - jnp.sqrt(count) / 0.05 * error
-    weight = count**-0.75
-    log_average = weight * log_step + (1.0 - weight) * jnp.log(average)
-    return jnp.stack([jnp.exp(log_step), error, count, jnp.exp(log_average), centre])
-
-
 @partial(jit, static_argnames="transition")
 def advance_chains(
     kernel: Kernel,
@@ -324,36 +340,31 @@ def advance_chains(
     def density(u: jax.Array) -> jax.Array:
         return log_density(kernel, bend, mean + root @ u)
 
-    def one(key: jax.Array, state: Any, size: jax.Array) -> tuple[Any, Any]:
-        return transition(key, state, density, size)
+    states, step, out = transition(density, states, step, key, adapt, target)
+    v = mean + out["u"] @ root.T
+    z = jax.vmap(jax.vmap(lambda v: bend.latent(v)[0]))(v)
+    return states, step, {"v": v, "z": z, **{name: out[name] for name in ("divergent", "steps", "energy")}}
 
-    def body(carry: tuple[Any, jax.Array], key: jax.Array) -> tuple[Any, Any]:
-        states, step = carry
-        keys = jax.random.split(key, states.logdensity.shape[0])
-        states, info = jax.vmap(one, in_axes=(0, 0, None))(keys, states, step[0])
-        acceptance = jnp.mean(jnp.where(jnp.isfinite(info.acceptance_rate), info.acceptance_rate, 0.0))
-        step = jnp.where(adapt, _tune(step, acceptance, target), step)
-        v = mean + states.position @ root.T
-        out = {
-            "v": v,
-            "z": jax.vmap(bend.latent)(v)[0],
-            "divergent": info.is_divergent,
-            "steps": info.num_integration_steps,
-        }
-        return (states, step), out
 
-    (states, step), out = jax.lax.scan(body, (states, step), jax.random.split(key, CHUNK))
-    return states, step, out
+def _stricter(target: np.ndarray) -> np.ndarray:
+    """Acceptance nearer to 1."""
+    return np.asarray(1.0 - 0.4 * (1.0 - target))
 
 
 def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Any) -> bool:
-    """Whether to stop: looked at after `draws` steps and every as many more."""
+    """Whether to stop: looked at after `draws` steps, then when the rest should have been drawn by what was seen."""
     done = len(chains.z) * CHUNK
-    if done < method.draws or (done < method.max_draws and done % method.draws >= CHUNK):
+    if done < method.draws or (done < method.max_draws and done < chains.next):
         return False
     quality.update(measure(chains.latent()))
+    if len(chains.energy):
+        quality["ebfmi"] = least_ebfmi(chains.energy)
     if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and _least(quality) > LEAST_ESS):
         return True
+    # both R-hat - 1 and 1/ESS fall like 1/draws; R-hat is noisy, so it is looked at again after a quarter more at least
+    short = max(1.1 * LEAST_ESS / _least(quality), 1.25 if quality["rhat"] >= WORST_RHAT else 1.0)
+    chains.slow = int(short >= 2.0)
+    chains.next = int(np.clip(short, 1.1, 2.0) * done)
     progress.stage("sampling on: not converged yet", method.max_draws)
     return False
 
@@ -368,6 +379,18 @@ def measure(latent: np.ndarray) -> dict[str, float]:
         "ess": float(az.ess(data, method="bulk")["z"].min()),
         "ess_tail": float(az.ess(data, method="tail")["z"].min()),
     }
+
+
+def least_ebfmi(energy: np.ndarray) -> float:
+    r"""Smallest E-BFMI of the chains from energies (chunks, draws, chains), about 1 where all is well.
+
+    .. math:: \frac{\sum_n (E_n - E_{n-1})^2}{\sum_n (E_n - \bar E)^2}
+
+    It is small where fresh momenta move chains slowly through the energies (Betancourt 2016, arXiv:1604.00695).
+    """
+    energy = energy.reshape(-1, energy.shape[-1])
+    change = np.sum(np.diff(energy, axis=0) ** 2, axis=0)
+    return float(np.min(change / np.maximum(np.sum((energy - energy.mean(axis=0)) ** 2, axis=0), 1e-300)))
 
 
 def _least(quality: dict[str, float]) -> float:
@@ -387,6 +410,11 @@ def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[s
         found.append(
             f"the smallest effective sample size (bulk or tail) is {_least(quality):.0f}, below {LEAST_ESS:.0f}: draw "
             "more"
+        )
+    if quality.get("ebfmi", 1.0) < LEAST_EBFMI:
+        found.append(
+            f"E-BFMI {quality['ebfmi']:.2f} is below {LEAST_EBFMI}: chains move slowly through the energies, and tails "
+            "may be missing; draw more or reparametrise"
         )
     if divergent > MOST_DIVERGENT * total:
         found.append(f"{divergent} divergent transitions: raise target_accept or reparametrise")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from skyfold.inference.chains import run_chains
+from skyfold.inference.chains import CHUNK, run_chains
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.draws import Draws
 from skyfold.inference.nuts import check_chains
+from skyfold.inference.step_size import tuned
 
 if TYPE_CHECKING:
     from skyfold.inference.modes import Search
@@ -68,9 +69,33 @@ class HMCTransition:
 
     steps: int
 
-    def __call__(self, key: jax.Array, state: Any, density: Any, size: jax.Array) -> tuple[Any, Any]:
+    def __call__(
+        self, density: Any, states: Any, step: jax.Array, key: jax.Array, adapt: Any, target: Any
+    ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         import blackjax
 
-        key, length = jax.random.split(key)
-        number = jax.random.randint(length, (), 1, self.steps + 1)
-        return blackjax.hmc.build_kernel()(key, state, density, size, jnp.ones(state.position.size), number)
+        kernel = blackjax.hmc.build_kernel()
+        mass = jnp.ones(states[0].shape[1])
+
+        def one(key: jax.Array, state: Any, size: jax.Array) -> tuple[Any, Any]:
+            key, length = jax.random.split(key)
+            number = jax.random.randint(length, (), 1, self.steps + 1)
+            return kernel(key, state, density, size, mass, number)
+
+        def body(carry: tuple[Any, jax.Array], key: jax.Array) -> tuple[Any, Any]:
+            states, step = carry
+            keys = jax.random.split(key, states.logdensity.shape[0])
+            states, info = jax.vmap(one, in_axes=(0, 0, None))(keys, states, step[0])
+            acceptance = jnp.mean(jnp.where(jnp.isfinite(info.acceptance_rate), info.acceptance_rate, 0.0))
+            step = jnp.where(adapt, tuned(step, acceptance, target), step)
+            record = {
+                "u": states.position,
+                "divergent": info.is_divergent,
+                "steps": info.num_integration_steps,
+                "energy": info.energy,
+            }
+            return (states, step), record
+
+        begin = (blackjax.mcmc.hmc.HMCState(*states), step)
+        (states, step), record = jax.lax.scan(body, begin, jax.random.split(key, CHUNK))
+        return tuple(states), step, record

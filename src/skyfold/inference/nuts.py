@@ -1,4 +1,4 @@
-"""NUTS: the No-U-Turn sampler of BlackJAX, preconditioned by the metric at the mode, chains vectorised."""
+"""NUTS: the No-U-Turn sampler, preconditioned by the metric at the mode, chains vectorised."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.chains import CHUNK, run_chains
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.draws import Draws
 from skyfold.inference.maximum import check_positive
+from skyfold.inference.no_u_turn import no_u_turn
 
 if TYPE_CHECKING:
     from skyfold.inference.modes import Search
@@ -44,7 +44,7 @@ class NUTS:
     warmup: int = 300
     draws: int = 1000
     max_draws: int = 4000
-    target_accept: float = 0.7
+    target_accept: float = 0.9
     max_doublings: int = 8
     screen: int = 2048
     starts: int = 16
@@ -70,16 +70,14 @@ class NUTS:
 
 @dataclass(frozen=True)
 class NUTSTransition:
-    """BlackJAX's NUTS step in whitened coordinates."""
+    """A chunk of No-U-Turn transitions in whitened coordinates."""
 
     max_doublings: int
 
-    def __call__(self, key: jax.Array, state: Any, density: Any, size: jax.Array) -> tuple[Any, Any]:
-        import blackjax
-
-        return blackjax.nuts.build_kernel()(
-            key, state, density, size, jnp.ones(state.position.size), self.max_doublings
-        )
+    def __call__(
+        self, density: Any, states: Any, step: jax.Array, key: jax.Array, adapt: Any, target: Any
+    ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
+        return no_u_turn(density, states, step, key, adapt, target, doublings=self.max_doublings, length=CHUNK)
 
 
 def check_chains(method: Any) -> None:
