@@ -124,3 +124,44 @@ def test_states_enter_the_frame_with_their_own_density_and_gradient() -> None:
     )
     for got, wanted in zip((value, gradient), exact(u), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-8, atol=1e-8)
+
+
+def test_a_population_walks_out_of_a_corner_and_is_fitted() -> None:
+    from toys import direct
+
+    import skyfold as sf
+    from skyfold.inference.maximum import evaluate
+    from skyfold.inference.population import fitted, spread
+
+    posterior = direct([0.0, 0.0], [1.0, 1.0], sf.Normal(np.zeros(2), 1.0))
+    rng = np.random.default_rng(4)
+    # proposals that see a corner only: the posterior has standard deviations of 0.71
+    narrow = Mixture(np.ones(1), np.array([[0.6, -0.6]]), 0.1 * np.eye(2)[None], LATENT)
+    sample = WeightedSample(2)
+    z = narrow.draw(1024, rng)
+    sample.add(z, *evaluate(posterior, z), narrow, 1024)
+    population = spread(posterior, sample, np.empty((0, 2)), None, rng)
+    for _ in range(3):
+        population = spread(posterior, sample, np.empty((0, 2)), population, rng)
+    np.testing.assert_allclose(population.density, evaluate(posterior, population.z)[0], rtol=1e-10)
+    mixture, sample = fitted(population.members, LATENT, rng), WeightedSample(2)
+    z = mixture.draw(4096, rng)
+    sample.add(z, *evaluate(posterior, z), mixture, 4096)
+    assert sample.effective() > 0.3 * len(sample)
+    log_evidence, error = sample.log_evidence()
+    assert log_evidence == pytest.approx(-np.log(4 * np.pi), abs=4 * error)
+    assert error < 0.05
+
+
+def test_rounds_of_one_mixture_weigh_as_one_round() -> None:
+    mixture = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], LATENT)
+    other = defended(mixture, 0.15, 2.0)
+    z = np.random.default_rng(5).normal(size=(3, 50, 2))
+    one, two = WeightedSample(2), WeightedSample(2)
+    for sample, pieces in ((one, [(z[1], 50), (z[2], 50)]), (two, [(np.concatenate([z[1], z[2]]), 100)])):
+        sample.add(z[0], np.zeros(50), np.zeros(50), other, 50)
+        for piece, n in pieces:
+            sample.add(piece, np.zeros(n), np.zeros(n), mixture, n)
+    np.testing.assert_allclose(one.log_weights, two.log_weights, rtol=1e-12)
+    exact = -np.log(np.exp(other.log_density(z[0])) / 3 + np.exp(mixture.log_density(z[0])) * 2 / 3)
+    np.testing.assert_allclose(one.log_weights[:50], exact, rtol=1e-10)

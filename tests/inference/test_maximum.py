@@ -142,3 +142,52 @@ BAD = [lambda: sf.MLE(starts=0), lambda: sf.Auto(max_evaluations=0), lambda: sf.
 def test_bad_settings_are_refused(build) -> None:
     with pytest.raises(sf.SkyfoldError):
         build()
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_mle_reaches_what_many_climbs_reach(seed) -> None:
+    """Two lines of unknown place on a spectrum of counts: a likelihood with many maxima."""
+    grid = np.linspace(0.0, 1.0, 60)
+
+    class Lines(Identity):
+        def evaluate(self, grid_):
+            place, height = Identity.evaluate(self, grid_)[:2], 10.0 ** Identity.evaluate(self, grid_)[2:]
+            return 3.0 + sum(height[i] * _bump((grid - place[i]) / 0.02) for i in range(2))
+
+    low, high = np.array([0.0, 0.0, -1.0, -1.0]), np.array([1.0, 1.0, 2.5, 2.5])
+    rng = np.random.default_rng(seed)
+    expected = 3.0 + 20.0 * np.exp(-0.5 * ((grid - 0.3) / 0.02) ** 2) + 9.0 * np.exp(-0.5 * ((grid - 0.7) / 0.02) ** 2)
+    likelihood = Poisson(rng.poisson(expected))
+    posterior = sf.Posterior((Lines(x=sf.Uniform(low, high)), Direct(likelihood, Annotation("d"))))
+    reached = run(sf.MLE(), posterior, seed).log_likelihood[0, 0]
+    starts = rng.standard_normal((8, 32, 4))
+    best = max(climb(posterior, s, with_prior=False, patience=200).value[0] for s in starts)
+    assert reached > best - 0.05
+
+
+def _bump(x):
+    import jax.numpy as jnp
+
+    return jnp.exp(-0.5 * x**2)
+
+
+def test_spectra_of_the_count_of_local_minima(tmp_path) -> None:
+    import importlib.util
+    from pathlib import Path
+
+    script = Path(__file__).parents[2] / "benchmarks" / "local_minima.py"
+    if not script.exists():
+        pytest.skip("the benchmarks are not beside the tests")
+    spec = importlib.util.spec_from_file_location("local_minima", script)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.STARTS = 64
+    base = benchmark.posterior()
+    for number in (2, 49):
+        row = benchmark.compare(base, number)
+        assert row["mle"] > max(row["reference"], row["from_truth"]) - 0.05
+    path = tmp_path / "mle.csv"
+    benchmark.run(path, 1, lambda base, number: row | {"number": number})
+    benchmark.run(path, 2, lambda base, number: row | {"number": number})
+    assert [r["number"] for r in benchmark.rows(path)] == [0, 1]
+    assert benchmark.summary(benchmark.rows(path), [])["mle"]["failed"] == 0

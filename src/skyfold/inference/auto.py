@@ -10,41 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from skyfold.inference.adaptation import Adaptation
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
-from skyfold.inference.maximum import CHUNK, Modes, check_positive, evaluate, refine, screen
+from skyfold.inference.importance import Mixture, WeightedSample
+from skyfold.inference.maximum import Modes, check_positive, refine, screen
 from skyfold.inference.modes import best_of, search_modes
-from skyfold.inference.population import fitted, moves, spread
-from skyfold.inference.psis import RELIABLE
-from skyfold.inference.tails import ALLOWED, STEPS, extended, walk
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 
-#: Share of the draws that come from wide copies of the proposals, and how much wider these are.
-_DEFENCE = (0.15, 2.0)
-#: Share of the effective draws wanted from which on the proposals are no longer adapted.
-_FROZEN = 0.4
 #: Modes that lie lower than the best by more than this (in log density) hold no mass that counts.
 _DEEP = 20.0
-#: Above this efficiency the tails are not walked: a mixture that fits so well ends nowhere early.
-_GOOD = 0.6
-#: Below this efficiency after so many rounds the proposals are fitted to a population instead.
-_POOR, _TRIAL = 0.4, 4
-#: Populations after which less is asked for, and that efficiency.
-_PATIENCE, _BAD = 2, 0.1
-#: Populations after which importance sampling gives up, if its efficiency still lies below this.
-_LAST, _HOPELESS = 4, 0.01
-#: Dimensions from which on a population is no better base than the weighted draws.
-_MANY = 12
-#: Share of the efficiency before the proposals were fixed below which they are fitted anew.
-_COLLAPSED = 0.4
-#: Batches with fixed proposals that the evidence comes from at least.
-_FIXED = 3
 
 
 @dataclass(frozen=True)
@@ -124,86 +104,18 @@ class Auto:
 
     def _importance(self, posterior: Posterior, modes: Modes, seed: int, progress: Any) -> tuple[WeightedSample, str]:
         """Weighted draws, and why they are not to be trusted (empty when they are)."""
-        rng = np.random.default_rng([seed, 2])
         modes = _relevant(modes)
         mixture = _around(modes, Laplace.at(posterior, modes))
-        proposal = defended(mixture, *_DEFENCE)
-        sample = WeightedSample(posterior.ndim)
+        adaptation = Adaptation(posterior, mixture, self.effective, np.random.default_rng([seed, 2]))
         progress.stage("importance sampling", self.effective)
-        rounds = populations = 0
-        frozen = False
-        beyond, last, promised, thawed = 0.0, None, 0.0, False
-        while len(sample) + sample.explored < self.max_evaluations:
-            drawn = self._round(sample) if frozen else CHUNK
-            z = proposal.draw(drawn, rng)
-            density, likelihood = evaluate(posterior, z)
-            sample.add(z, density, likelihood, proposal, drawn)
-            rounds += 1
-            effective = sample.effective()
+        while adaptation.spent < self.max_evaluations and not adaptation.hopeless:
+            adaptation.draw()
+            effective = adaptation.reached
             progress.update(effective, f"{effective:.0f} of {self.effective} effective draws")
-            # draws of the first round of all are as good as fixed ones
-            fresh = rounds == 1 and not (populations or thawed)
-            fixed, least = sample.fixed, 0 if fresh else _FIXED * CHUNK if populations or thawed else 1
-            walkers = np.empty((0, posterior.ndim))
-            again = False
-            if rounds == _TRIAL and not frozen and not thawed:
-                if populations >= _LAST and effective < _HOPELESS * len(sample):
-                    break
-                again = effective < (_POOR if populations < _PATIENCE else _BAD) * len(sample)
-            # a fixed proposal that comes upon what it does not cover is not waited for
-            again |= frozen and effective < _COLLAPSED * promised * len(sample)
-            again |= effective >= self.effective and sample.pareto_k() >= RELIABLE
-            if effective >= self.effective and sample.pareto_k() < RELIABLE and fixed >= least:
-                if effective > _GOOD * len(sample):
-                    return sample, ""
-                walkers, beyond = walk(posterior, mixture, sample, rng)
-                sample.explored += STEPS * CHUNK
-                if beyond < ALLOWED:
-                    return sample, ""
-                if populations or posterior.ndim > _MANY:
-                    mixture = extended(mixture, walkers)
-                    proposal = defended(mixture, *_DEFENCE)
-                    sample.thaw()
-                    frozen, rounds, thawed = False, 0, True
-                    continue
-                again = True
-            if again and posterior.ndim > _MANY:
-                if effective < _HOPELESS * len(sample):
-                    break
-                again = False
-            if again:
-                members, last = spread(posterior, sample, walkers, rng, last)
-                spent = len(sample) + sample.explored + moves(posterior.ndim) * CHUNK + len(walkers)
-                mixture = fitted(members, sample, rng)
-                if len(walkers):
-                    mixture = extended(mixture, walkers)
-                proposal = defended(mixture, *_DEFENCE)
-                sample = WeightedSample(posterior.ndim)
-                sample.explored = spent
-                rounds, frozen, populations, thawed = 0, False, populations + 1, False
-                continue
-            if not frozen and (not thawed or rounds >= 2) and effective >= _FROZEN * self.effective:
-                # from here on the proposal stays as it is: only then is the evidence unbiased
-                sample.freeze()
-                frozen, promised = True, effective / len(sample)
-            if frozen:
-                continue
-            if populations and rounds < 2:
-                continue
-            if not populations and rounds in (2, 4):
-                mixture = split(mixture, sample)
-            mixture = refit(mixture, sample)
-            proposal = defended(mixture, *_DEFENCE)
-        spent = len(sample) + sample.explored
-        if beyond >= ALLOWED:
-            return sample, f"importance sampling has not reached the ends of the posterior after {spent} evaluations"
-        return sample, f"k-hat {sample.pareto_k():.2f}, {effective:.0f} effective draws after {spent} evaluations"
-
-    def _round(self, sample: WeightedSample) -> int:
-        """Draws of the next round: what the efficiency lets expect to be enough, in whole batches."""
-        effective = sample.effective()
-        wanted = 1.05 * (self.effective - effective) * len(sample) / effective
-        return int(np.clip(np.ceil(wanted / CHUNK), 1, 8)) * CHUNK
+            if adaptation.accepted():
+                return adaptation.sample, ""
+            adaptation.adapt()
+        return adaptation.sample, adaptation.complaint()
 
 
 def _relevant(modes: Modes) -> Modes:

@@ -291,19 +291,3 @@ def split(mixture: Mixture, sample: WeightedSample) -> Mixture:
     weights = np.concatenate([mixture.weights, [mixture.weights[k] / 2]])
     weights[k] /= 2
     return Mixture(weights, means, np.concatenate([mixture.roots, mixture.roots[k : k + 1]]), mixture.coordinates)
-
-
-def added(mixture: Mixture, sample: WeightedSample) -> Mixture:
-    """Add a component at the heaviest draw: the proposals are too thin there."""
-    weights, t = sample.weights(), sample.t
-    worst = int(np.argmax(weights))
-    k = int(np.argmax(mixture.component_log_density(t[worst : worst + 1])[:, 0]))
-    distance = np.sum(np.linalg.solve(mixture.roots[k], (t - t[worst]).T) ** 2, axis=0)
-    near = np.argsort(distance)[: max(60, 10 * t.shape[1])]
-    # the root of the weights, for one draw has most of them
-    share = np.sqrt(weights[near])
-    share /= share.sum()
-    mean = share @ t[near]
-    offset = t[near] - mean
-    scale = 0.5 * (share[:, None] * offset).T @ offset + 0.15 * mixture.roots[k] @ mixture.roots[k].T
-    return mixture.joined(mean, scale, 0.15)

@@ -33,7 +33,7 @@ _DEGENERATE = 1e-10
 #: Longest step, in units of the prior's standard deviation, that a coordinate takes at once.
 _MAX_STEP = 2.0
 #: A start that lies this far (in log density) below the best after so many steps is not waited for.
-_HOPELESS, _PATIENCE = 25.0, 25
+_HOPELESS, PATIENCE = 25.0, 25
 #: Damping at which a start is given up as converged: no step of any useful length goes up.
 _MAX_DAMPING = 1e9
 
@@ -121,13 +121,16 @@ def check_positive(method: Any, *names: str) -> None:
 def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *, with_prior: bool) -> Draws:
     clock = Clock()
     progress.stage("screening the prior")
-    points, density, _ = screen(posterior, method.screen, seed)
+    points, density, likelihood = screen(posterior, method.screen, seed)
     starts = choose_starts(points, density, method.starts)
     progress.stage("climbing")
     modes = climb(posterior, starts, max_steps=method.max_steps)
-    evaluations = len(points) + modes.evaluations
     best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
-    evaluations += best.evaluations
+    if not with_prior:
+        from skyfold.inference.summit import highest
+
+        best = highest(posterior, best, points, likelihood, method.starts, seed, max_steps=method.max_steps)
+    evaluations = len(points) + modes.evaluations + best.evaluations
     chosen = modes if with_prior else best
     messages = []
     if not chosen.converged[0]:
@@ -253,8 +256,18 @@ def choose_starts(points: np.ndarray, density: np.ndarray, n: int) -> np.ndarray
 # -- Fisher scoring --------------------------------------------------------------------------------------------------
 
 
-def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, max_steps: int = 200) -> Modes:
-    """Climb from every start (n, ndim) and return the distinct maxima."""
+def climb(
+    posterior: Posterior,
+    starts: np.ndarray,
+    *,
+    with_prior: bool = True,
+    max_steps: int = 200,
+    patience: int = PATIENCE,
+) -> Modes:
+    """Climb from every start (n, ndim) and return the distinct maxima.
+
+    `patience` is the number of steps after which starts far below the best are no longer waited for.
+    """
     from skyfold.inference import lbfgs
 
     if posterior.ndim > lbfgs.LARGE:
@@ -262,7 +275,7 @@ def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, 
     low, high = posterior.latent_bounds()
     weight = 1.0 if with_prior else 0.0
     z, value, likelihood, gradient, metric, decrement, steps = (
-        np.asarray(a) for a in climb_batch(posterior.kernel, starts, low, high, weight, max_steps)
+        np.asarray(a) for a in climb_batch(posterior.kernel, starts, low, high, weight, max_steps, patience)
     )
     full = metric + (1.0 - weight) * np.eye(posterior.ndim)
     cost = (int(steps) + 1) * len(starts) * (posterior.ndim + 1)
@@ -271,6 +284,13 @@ def climb(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True, 
         raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
     found = Modes(z, value, likelihood, gradient, full, decrement < 1e-6, cost, np.ones(len(z), dtype=int))
     return distinct(found, np.flatnonzero(finite))
+
+
+def joined(one: Modes, other: Modes) -> Modes:
+    """Distinct maxima of two searches."""
+    arrays = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in MODE_ARRAYS}
+    spent, hits = one.evaluations + other.evaluations, np.concatenate([one.hits, other.hits])
+    return distinct(Modes(**arrays, evaluations=spent, hits=hits), np.arange(len(hits)))
 
 
 def distinct(modes: Modes, among: np.ndarray) -> Modes:
@@ -300,7 +320,13 @@ def _same(difference: np.ndarray, metric: np.ndarray, drop: float) -> bool:
 
 @jit
 def climb_batch(
-    kernel: Kernel, starts: jax.Array, low: jax.Array, high: jax.Array, weight: float, max_steps: int
+    kernel: Kernel,
+    starts: jax.Array,
+    low: jax.Array,
+    high: jax.Array,
+    weight: float,
+    max_steps: int,
+    patience: int = PATIENCE,
 ) -> tuple[jax.Array, ...]:
     """Damped Fisher scoring from starts (n, ndim) at once, inside latent bounds, with the prior weighted by `weight`.
 
@@ -350,7 +376,7 @@ def climb_batch(
 
     def unfinished(state: tuple[Any, ...]) -> jax.Array:
         step, value, damping, decrement = state[0], state[4], *state[-2:]
-        promising = (value > jnp.max(value) - _HOPELESS) | (step < _PATIENCE)
+        promising = (value > jnp.max(value) - _HOPELESS) | (step < patience)
         return (step < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9) & promising)
 
     nothing, far = jnp.zeros(n), jnp.full(n, jnp.inf)
@@ -378,6 +404,6 @@ def linearise(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarra
     """
     limit = np.full(posterior.ndim, np.inf)
     padded = z[np.arange(size) % len(z)]
-    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, 1.0, 1)
+    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, 1.0, 1, PATIENCE)
     value = np.asarray(value)[: len(z)] + 0.5 * np.sum(z**2, axis=1)
     return value, np.asarray(gradient)[: len(z)] + z

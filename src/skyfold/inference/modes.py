@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skyfold.inference.maximum import MODE_ARRAYS, Modes, choose_starts, climb, distinct
+from skyfold.inference.maximum import Modes, choose_starts, climb, joined
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -69,11 +69,7 @@ def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, 
         if unseen <= MOST_UNSEEN:
             break
         pool = choose_starts(points, density, starts * _BATCHES) if pool is None else pool
-        more = climb(posterior, pool[batch::_BATCHES][:starts])
-        arrays = {name: np.concatenate([getattr(modes, name), getattr(more, name)]) for name in MODE_ARRAYS}
-        spent, hits = modes.evaluations + more.evaluations, np.concatenate([modes.hits, more.hits])
-        joined = Modes(**arrays, evaluations=spent, hits=hits)
-        modes = distinct(joined, np.arange(len(joined.value)))
+        modes = joined(modes, climb(posterior, pool[batch::_BATCHES][:starts]))
     return Search(modes, unseen, len(points) + modes.evaluations)
 
 

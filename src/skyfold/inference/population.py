@@ -7,10 +7,12 @@ Braak 2006, Stat. Comput. 16, 239) has equal weights and walks into the tails by
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skyfold.inference.coordinates import Coordinates
 from skyfold.inference.importance import PAIRS, Mixture, WeightedSample, log_sum
 from skyfold.inference.maximum import CHUNK, evaluate
 
@@ -32,14 +34,34 @@ def moves(ndim: int) -> int:
     return max(8, 3 * ndim // 2)
 
 
+@dataclass(frozen=True)
+class Population:
+    """Where a population came to.
+
+    Attributes
+    ----------
+    members : (n, ndim) of the last steps, in the coordinates of the proposals.
+    z, density : of the last step: latent vectors and their log density.
+    """
+
+    members: np.ndarray
+    z: np.ndarray
+    density: np.ndarray
+
+
 def spread(
-    posterior: Posterior, sample: WeightedSample, walkers: np.ndarray, rng: np.random.Generator, last=None
-):
-    """Members (n, ndim) of a population that started from weighted draws, in the coordinates of the proposals.
+    posterior: Posterior,
+    sample: WeightedSample,
+    walkers: np.ndarray,
+    last: Population | None,
+    rng: np.random.Generator,
+) -> Population:
+    """Population that started from weighted draws.
 
     Parameters
     ----------
     walkers : latent vectors (m, ndim) where the proposals are too thin; a fourth of the population starts there.
+    last : an earlier population; half of the new one goes on from it.
 
     Costs ``moves(ndim) * CHUNK`` evaluations and one for each walker.
     """
@@ -55,13 +77,13 @@ def spread(
         z[: len(there)], density[: len(there)] = walkers[there], known[there]
     if last is not None:
         use = rng.choice(CHUNK, size=CHUNK // 2, replace=False)
-        z[-len(use):], density[-len(use):] = last[0][use], last[1][use]
+        z[-len(use) :], density[-len(use) :] = last.z[use], last.density[use]
     t = coordinates.from_latent(z)
     here = density - coordinates.log_slope(z)
     kept = []
     suited = 2.38 / np.sqrt(2.0 * ndim)
     steps = moves(ndim)
-    for move in range(steps):
+    for step in range(steps):
         one, other = rng.integers(CHUNK, size=(2, CHUNK))
         length = suited * rng.choice(_LENGTHS, size=CHUNK)
         trial = t + length[:, None] * (t[one] - t[other])
@@ -70,15 +92,14 @@ def spread(
         there = np.full(CHUNK, -np.inf)
         there[inside] = value - coordinates.log_slope(new)
         taken = np.log(rng.random(CHUNK)) < there - here
-        t = np.where(taken[:, None], trial, t)
+        t, z[inside] = np.where(taken[:, None], trial, t), np.where(taken[inside, None], new, z[inside])
         here = np.where(taken, there, here)
-        if move >= steps - _KEPT:
+        if step >= steps - _KEPT:
             kept.append(t)
-    z = coordinates.to_latent(t)[0]
-    return np.concatenate(kept), (z, here + coordinates.log_slope(z))
+    return Population(np.concatenate(kept), z, here + coordinates.log_slope(z))
 
 
-def fitted(t: np.ndarray, sample: WeightedSample, rng: np.random.Generator) -> Mixture:
+def fitted(t: np.ndarray, coordinates: Coordinates, rng: np.random.Generator) -> Mixture:
     """Mixture fitted to members (n, ndim) of equal weight by expectation-maximisation."""
     n, ndim = t.shape
     k = int(np.clip(n / _KEPT / (_MEMBERS + 10 * ndim), 1, _COMPONENTS))
@@ -92,7 +113,7 @@ def fitted(t: np.ndarray, sample: WeightedSample, rng: np.random.Generator) -> M
     nu = 2.0 * PAIRS
     lean = (ndim + 2.0) * _KEPT
     for _ in range(_ITERATIONS):
-        mixture = Mixture(weights, means, roots, sample.coordinates)
+        mixture = Mixture(weights, means, roots, coordinates)
         distance = mixture.distance(white)
         logs = mixture.component_log_density(white)
         share = np.exp(logs - log_sum(logs.copy()))
@@ -107,7 +128,7 @@ def fitted(t: np.ndarray, sample: WeightedSample, rng: np.random.Generator) -> M
         roots = np.linalg.cholesky(np.array(scales) + 1e-9 * np.eye(ndim))
         weights = np.maximum(total / n, 1e-3)
         weights /= weights.sum()
-    mixture = Mixture(weights, t.mean(axis=0) + means @ root.T, root @ roots, sample.coordinates)
+    mixture = Mixture(weights, t.mean(axis=0) + means @ root.T, root @ roots, coordinates)
     return mixture.joined(t.mean(axis=0), covariance, _WHOLE)
 
 
