@@ -8,7 +8,7 @@ weights is below 0.7, the effective sample size is reached, and a walk finds no 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,6 +79,16 @@ class Adaptation:
     def spent(self) -> int:
         """Evaluations so far."""
         return len(self.sample) + self.sample.explored
+
+    def run(self, most: int, progress: Any) -> str:
+        """Go on until the draws are accepted or `most` evaluations are spent; return what is wrong, if anything is."""
+        while self.spent < most and not self.hopeless:
+            self.draw()
+            progress.update(self.reached, f"{self.reached:.0f} of {self.effective} effective draws")
+            if self.accepted():
+                return ""
+            self.adapt()
+        return self.complaint()
 
     def draw(self) -> None:
         """Draw and weight a round."""

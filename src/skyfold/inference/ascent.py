@@ -68,7 +68,10 @@ def _numbered(name: str, leaves: list[Any]) -> dict[str, Any]:
 class Ascent:
     """State of the optimisation, and what makes arrays of it and back."""
 
-    _KEPT = ("modes", "masses", "peaks", "places", "best", "unseen", "unit", "scale", "mean", "root", "frame")
+    _KEPT = (
+        *("modes", "masses", "peaks", "places", "covariances", "best", "unseen"),
+        *("unit", "scale", "mean", "root", "frame"),
+    )
 
     def __init__(self, method: Any, state: dict[str, Any]) -> None:
         self.method = method

@@ -108,14 +108,8 @@ class Auto:
         mixture = _around(modes, Laplace.at(posterior, modes))
         adaptation = Adaptation(posterior, mixture, self.effective, np.random.default_rng([seed, 2]))
         progress.stage("importance sampling", self.effective)
-        while adaptation.spent < self.max_evaluations and not adaptation.hopeless:
-            adaptation.draw()
-            effective = adaptation.reached
-            progress.update(effective, f"{effective:.0f} of {self.effective} effective draws")
-            if adaptation.accepted():
-                return adaptation.sample, ""
-            adaptation.adapt()
-        return adaptation.sample, adaptation.complaint()
+        reason = adaptation.run(self.max_evaluations, progress)
+        return adaptation.sample, reason
 
 
 def _relevant(modes: Modes) -> Modes:
@@ -127,11 +121,5 @@ def _relevant(modes: Modes) -> Modes:
 
 def _around(modes: Modes, laplace: Laplace) -> Mixture:
     """Mixture of the Laplace approximations at the modes."""
-    coordinates = laplace.coordinates
-    roots = np.linalg.cholesky(1.1 * laplace.covariance)
-    slope = coordinates.log_slope(modes.z)
-    log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1) - slope
-    mass = np.exp(log_mass - log_mass.max())
-    keep = mass > 1e-6
-    mass = np.maximum(mass[keep] / mass[keep].sum(), 0.02)
-    return Mixture(mass / mass.sum(), coordinates.from_latent(modes.z[keep]), roots[keep], coordinates)
+    heights = modes.value - laplace.coordinates.log_slope(modes.z)
+    return Mixture.around(heights, laplace.means, laplace.covariance, laplace.coordinates)

@@ -9,7 +9,8 @@ scouts, wide Student-t copies of q and of the Laplace approximation, all weighte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,14 @@ WORST_MISSED = 0.01
 _PAIRS, _WIDENED = 4, 1.5
 #: Mass beyond the 5% or 95% point of q, over 5%, that is reported.
 WORST_TAIL = 1.5
+#: Random walks that look for ends of the posterior which the pool does not reach: walkers, offspring of each, steps,
+#: and lengths of these over the posterior's width in one dimension.
+_WALKERS, _OFFSPRING, _STEPS, _LENGTHS = 64, 8, 4, (0.4, 1.0, 2.0, 4.0)
+#: Points of one step of the walks, and evaluations of all.
+WALKED = _WALKERS * _OFFSPRING
+WALKS = WALKED * _STEPS + _WALKERS
+#: Natural logarithm of how far half of the walkers may come beyond the largest weight drawn.
+FARTHEST = 1.5
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,16 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Judged:
-    """An approximation q: the weights of its own draws, and the pool of these and the scouts'."""
+    """An approximation q: the weights of its own draws, and the pool of these and the scouts'.
+
+    Attributes
+    ----------
+    beyond : natural logarithm of how far walks from the pool's heaviest draws come beyond the largest weight of all.
+    """
 
     own: Weighed
     pool: Weighed
+    beyond: float = -np.inf
 
     def kept(self, correction: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Latent vectors, log-likelihood and log weights to hand back; draws of zero posterior density are left out."""
@@ -119,6 +134,7 @@ class Judged:
             "efficiency": self.own.effective / len(self.own.raw),
             "khat_pool": self.pool.khat,
             "effective_pool": self.pool.effective,
+            "beyond": self.beyond,
             "sd_ratio": faults["sd"],
             "mean_shift": faults["shift"],
             "tail_mass": faults["tail"],
@@ -193,6 +209,37 @@ def log_scouts(e: np.ndarray) -> np.ndarray:
     ndim, nu = e.shape[1], 2.0 * _PAIRS
     constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi) - ndim * np.log(_WIDENED)
     return constant - 0.5 * (nu + ndim) * np.log1p(np.sum((e / _WIDENED) ** 2, axis=1) / nu)
+
+
+def walked(judged: Judged, look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seed: int) -> Judged:
+    """Let random walks from the heaviest draws look for places of still larger weight.
+
+    Where nothing was drawn there are no weights: the ends of a long or curved posterior can be missing while k-hat is
+    good. Walks come there, and to weights far beyond any that was drawn.
+
+    Parameters
+    ----------
+    look : gives the log density of the posterior and of the pool, both in latent space, at coordinates `x` (n, ndim).
+    """
+    rng = np.random.default_rng([seed, 27])
+    pool, ndim = judged.pool, judged.pool.x.shape[1]
+    values, vectors = np.linalg.eigh(pool.moments()[1])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    order = np.argsort(-pool.raw)[:_WALKERS]
+    x, largest = pool.x[order], pool.raw[order[0]]
+    density, log_pool = look(x)
+    for _ in range(_STEPS):
+        parent = np.repeat(np.arange(len(x)), _OFFSPRING)
+        length = rng.choice(_LENGTHS, size=len(parent)) / np.sqrt(ndim)
+        new = x[parent] + length[:, None] * rng.standard_normal((len(parent), ndim)) @ root.T
+        there, its_pool = look(new)
+        with np.errstate(invalid="ignore"):
+            taken = np.isfinite(its_pool) & (np.log(rng.random(len(new))) < there - density[parent])
+        x, density = np.concatenate([x, new[taken]]), np.concatenate([density, there[taken]])
+        log_pool = np.concatenate([log_pool, its_pool[taken]])
+        best = np.argsort(log_pool - density)[:_WALKERS]
+        x, density, log_pool = x[best], density[best], log_pool[best]
+    return replace(judged, beyond=float(np.median(density - log_pool) - largest))
 
 
 def pareto_smoothed(log_weights: np.ndarray) -> np.ndarray:
@@ -274,8 +321,16 @@ def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) ->
         found.append(f"the approximation is off ({'; '.join(off)}); {remedy[correction]}")
     sound = correction == "mcmc" or not off
     if correction == "psis":
-        sound = judged.pool.khat < RELIABLE and judged.pool.effective > LEAST_ESS
-        if not sound:
+        good = judged.pool.khat < RELIABLE and judged.pool.effective > LEAST_ESS
+        reached = judged.beyond <= FARTHEST
+        sound = good and reached
+        if good and not reached:
+            found.insert(
+                0,
+                "the corrected draws end before the posterior does: walks from the heaviest come to weights "
+                f'{np.exp(judged.beyond):.0f} times as large as any; use correction="mcmc" or {richer}',
+            )
+        if not good:
             found = [
                 f"the corrected draws are not to be trusted (k-hat {judged.pool.khat:.2f}, to be below {RELIABLE}; "
                 f'{judged.pool.effective:.0f} effective draws, to be above {LEAST_ESS:.0f}): use correction="mcmc" '
@@ -309,7 +364,7 @@ def missed_modes(
     )
 
 
-def check_correction(correction: str) -> None:
+def check_correction(correction: str, known: tuple[str, ...] = CORRECTIONS) -> None:
     """Refuse a correction that does not exist."""
-    if correction not in CORRECTIONS:
-        raise SkyfoldError(f"correction is one of {', '.join(CORRECTIONS)}; got {correction!r}.")
+    if correction not in known:
+        raise SkyfoldError(f"correction is one of {', '.join(known)}; got {correction!r}.")

@@ -40,6 +40,25 @@ class Mixture:
     roots: np.ndarray
     coordinates: Coordinates
 
+    @classmethod
+    def around(
+        cls, heights: np.ndarray, means: np.ndarray, covariance: np.ndarray, coordinates: Coordinates
+    ) -> Mixture:
+        """Mixture of Laplace approximations.
+
+        Parameters
+        ----------
+        heights : (k,) log density at the modes, in the coordinates.
+        means : (k, ndim)
+        covariance : (k, ndim, ndim)
+        """
+        roots = np.linalg.cholesky(1.1 * covariance)
+        log_mass = heights + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        mass = np.exp(log_mass - log_mass.max())
+        keep = mass > 1e-6
+        mass = np.maximum(mass[keep] / mass[keep].sum(), 0.02)
+        return cls(mass / mass.sum(), means[keep], roots[keep], coordinates)
+
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw `n` points, each component its share to within one; return the latent vectors of those inside."""
         edges = np.floor(np.cumsum(self.weights) * n + rng.random()).astype(int)

@@ -7,7 +7,7 @@ is the Laplace approximation in the bent coordinates of `skyfold.inference.frame
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -21,12 +21,25 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.ascent import STEPS, Ascent, Optimiser, first_state
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Laplace
-from skyfold.inference.correction import Judged, check_correction, judge, log_scouts, missed_modes, scouts, weigh
+from skyfold.inference.coordinates import Coordinates, Laplace
+from skyfold.inference.correction import (
+    CORRECTIONS,
+    WALKED,
+    WALKS,
+    Judged,
+    check_correction,
+    judge,
+    log_scouts,
+    missed_modes,
+    scouts,
+    walked,
+    weigh,
+)
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame
 from skyfold.inference.guides import FAMILIES, Guide, log_normal
-from skyfold.inference.maximum import refine, screen
+from skyfold.inference.importance import Mixture
+from skyfold.inference.maximum import evaluate, refine, screen
 from skyfold.inference.modes import MOST_UNSEEN, search_modes
 from skyfold.inference.quasirandom import normal_points
 from skyfold.inference.starts import best_fit, incomplete
@@ -53,7 +66,8 @@ class VI:
 
     Not called converged: an ELBO that still rises; modes that q does not cover; draws handed back as they are
     (``"none"``) whose k-hat is 0.7 or more, or whose widths, means or tails differ from those of the weighted draws
-    (by 10%, 0.1 sd, a factor 1.5); weighted draws (``"psis"``) with k-hat of 0.7 or more, or fewer than 400 effective;
+    (by 10%, 0.1 sd, a factor 1.5); weighted draws (``"psis"``) with k-hat of 0.7 or more, or fewer than 400 effective,
+    or from whose heaviest random walks come to much larger weights;
     chains (``"mcmc"``) that fail R-hat or ESS. What was wrong with q and has been made up for stays as a message.
 
     Parameters
@@ -62,7 +76,9 @@ class VI:
         ``"meanfield"``, ``"fullrank"``, ``"lowrank"``, or ``"flow"`` (needs ``pip install 'skyfold[flows]'``).
     correction : str
         ``"psis"``: draws weighted by Pareto-smoothed p/q, and the evidence; ``"mcmc"``: draws of short NUTS chains that
-        start from q; ``"none"``: those of q as they are. All are judged by the weights.
+        start from q; ``"adaptive"``: as ``"psis"``, and where that is not to be trusted, or modes are not covered,
+        draws of adaptive importance sampling that begins with those of q; ``"none"``: those of q as they are. All are
+        judged by the weights.
     draws : int
         Draws of q in the end, at least 4000.
     steps : int
@@ -119,7 +135,7 @@ class VI:
     starts: int = 16
 
     def __post_init__(self) -> None:
-        check_correction(self.correction)
+        check_correction(self.correction, (*CORRECTIONS, "adaptive"))
         if self.family not in FAMILIES:
             raise SkyfoldError(f"family is one of {', '.join(FAMILIES)}; got {self.family!r}.")
         if self.schedule not in ("plateau", "cosine"):
@@ -157,8 +173,9 @@ class VI:
             checkpoint.save(**fit.state())
         judged = self._judged(posterior, fit, seed)
         richer = "sf.NUTS()" if self.family == "flow" else 'family="flow", or sf.NUTS()'
-        sound, messages = judge(posterior, judged, self.correction, richer)
-        z, likelihood, log_weights = judged.kept(self.correction)
+        correction = "psis" if self.correction == "adaptive" else self.correction
+        sound, messages = judge(posterior, judged, correction, richer)
+        z, likelihood, log_weights = judged.kept(correction)
         if not fit.settled:
             messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
         missed: float = 0.0
@@ -169,7 +186,7 @@ class VI:
         messages = (*incomplete(len(fit.modes), float(fit.unseen)), *more, *messages)
         covered = not missed and fit.unseen <= MOST_UNSEEN
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
-        spent = fit.spent + fit.done * STEPS * self._particles + len(judged.pool.raw)
+        spent = fit.spent + fit.done * STEPS * self._particles + len(judged.pool.raw) + WALKS
         draws = Draws(
             method=self.name,
             sampler=self.family,
@@ -193,12 +210,34 @@ class VI:
             },
             seconds=clock.seconds(),
         )
+        if self.correction == "adaptive" and not (sound and covered):
+            return self._completed(posterior, fit, draws, judged, progress, clock)
         if self.correction != "mcmc":
             return draws
         from skyfold.inference.continuation import Continuation
 
         chains = Continuation(posterior, fit.bend, self.chains, self.starts, progress, checkpoint)
         return chains(draws, judged.pool, fit.state(), state, clock.seconds)
+
+    def _completed(
+        self, posterior: Posterior, fit: Ascent, draws: Draws, judged: Judged, progress: Any, clock: Clock
+    ) -> Draws:
+        """Draws of adaptive importance sampling that begins with those of q and the modes."""
+        from skyfold.inference.completion import complete
+
+        coordinates = Coordinates(np.asarray(fit.unit))
+        means, covariances = coordinates.from_latent(fit.modes), fit.covariances
+        heights = fit.masses - 0.5 * np.linalg.slogdet(covariances)[1]
+        modes = Mixture.around(heights, means, covariances, coordinates)
+        found, reason = complete(posterior, draws, judged.pool, modes, self.draws, progress)
+        error = found.log_evidence_error
+        return replace(
+            found,
+            converged=bool(not reason and fit.settled and fit.unseen <= MOST_UNSEEN),
+            messages=(f"not corrected: {reason}", *draws.messages) if reason else _noted(draws.messages),
+            log_evidence_error=None if error is None else float(np.hypot(error, fit.unseen)),
+            seconds=clock.seconds(),
+        )
 
     def _judged(self, posterior: Posterior, fit: Ascent, seed: int) -> Judged:
         """Draws of the guide and of scouts, wide copies of it and of the Laplace approximation, and their weights."""
@@ -207,17 +246,35 @@ class VI:
         base = np.concatenate([normal_points(self.draws, ndim, rng), scouts(few, ndim, rng)])
         v = np.asarray(_push(fit.guide, fit.mean, fit.root, base))
         v = np.concatenate([v, fit.mean + scouts(few, ndim, rng) @ fit.frame.T])
-        e, z, log_de, log_dv = (np.asarray(a) for a in _pull(fit.guide, fit.bend, fit.mean, fit.root, v))
-        log_q = -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
-        laplace = np.linalg.solve(fit.frame, (v - fit.mean).T).T
-        log_laplace = log_scouts(laplace) - np.sum(np.log(np.diagonal(fit.frame))) + log_dv
         share = few / (self.draws + 2 * few)
-        pieces = [
-            log_q + np.log(1.0 - 2.0 * share),
-            log_scouts(e) + log_de + np.log(share),
-            log_laplace + np.log(share),
-        ]
-        return weigh(posterior, z, v, log_q, self.draws, logsumexp(pieces, axis=0))
+
+        def pulled(v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            """Latent vectors, log density of q and of the pool, both in latent space."""
+            e, z, log_de, log_dv = (np.asarray(a) for a in _pull(fit.guide, fit.bend, fit.mean, fit.root, v))
+            log_q = -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
+            laplace = np.linalg.solve(fit.frame, (v - fit.mean).T).T
+            log_laplace = log_scouts(laplace) - np.sum(np.log(np.diagonal(fit.frame))) + log_dv
+            pieces = [
+                log_q + np.log(1.0 - 2.0 * share),
+                log_scouts(e) + log_de + np.log(share),
+                log_laplace + np.log(share),
+            ]
+            return z, log_q, logsumexp(pieces, axis=0)
+
+        def look(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # walkers in one shape, so that nothing is compiled anew
+            padded = v[np.arange(WALKED) % len(v)]
+            z, _, log_pool = pulled(padded)
+            return evaluate(posterior, z[: len(v)])[0], log_pool[: len(v)]
+
+        z, log_q, log_pool = pulled(v)
+        return walked(weigh(posterior, z, v, log_q, self.draws, log_pool), look, seed)
+
+
+def _noted(messages: tuple[str, ...]) -> tuple[str, ...]:
+    """What was wrong with q and has been made up for, without advice."""
+    off = next((m.rpartition("; ")[0] for m in messages if m.startswith("the approximation is off")), "")
+    return (f"{off or 'the approximation is not enough by itself'}; adaptive importance sampling makes up for it",)
 
 
 def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
@@ -238,6 +295,7 @@ def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict
         # log density in v of the posterior times the evidence: z -> t -> v
         "peaks": modes.value - 0.5 * posterior.ndim * np.log(2.0 * np.pi) - slope + bent,
         "places": places,
+        "covariances": laplace.covariance,
         "best": best.z[0],
         "spent": search.evaluations + best.evaluations,
         "unseen": search.unseen,
