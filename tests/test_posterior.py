@@ -7,11 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Greybody, direct, image, photometry, sky
+from toys import Greybody, Identity, direct, image, photometry, sky
 
 import skyfold as sf
+from skyfold.annotation import Annotation
+from skyfold.component import Component
 from skyfold.inference.maximum import batch_density, evaluate
-from skyfold.parameters import Parameter
+from skyfold.likelihoods import Gaussian
+from skyfold.observation import Observation
+from skyfold.parameters import Parameter, Value, parameter
+from skyfold.priors import LogUniform, Normal
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +136,32 @@ def test_nothing_free_has_a_statistic_but_no_fit() -> None:
     assert 0 < float(posterior.statistics(np.zeros(0))["bands"]) < 30
     with pytest.raises(sf.SkyfoldError, match="Nothing is free"):
         posterior.fit()
+
+
+def test_own_parameters_of_the_likelihood_have_gradient_and_metric() -> None:
+    class Noisy(Observation):
+        floor: Value = parameter(LogUniform(0.01, 1.0))
+
+        def predict(self, model: Component) -> jax.Array:
+            return jnp.broadcast_to(model.evaluate(None), (400,))
+
+        def pointwise(self, expected: jax.Array) -> jax.Array:
+            sigma = jnp.hypot(jnp.asarray(self.likelihood.sigma), self.floor)
+            return -0.5 * ((self.likelihood.data - expected) / sigma) ** 2 - jnp.log(sigma)
+
+        def fisher(self, expected: jax.Array) -> jax.Array:
+            return 1.0 / (jnp.asarray(self.likelihood.sigma) ** 2 + self.floor**2)
+
+    rng = np.random.default_rng(3)
+    data = 1.0 + 0.3 * rng.standard_normal(400)
+    noisy = Noisy(Gaussian(data, np.full(400, 0.1)), Annotation("noisy"))
+    posterior = sf.Posterior((Identity(x=Normal(0.0, 2.0)), noisy))
+    z = np.array([0.4, 0.3])
+    _, gradient, metric = posterior.kernel.linearised(jnp.asarray(z))
+    assert np.asarray(gradient) == pytest.approx(np.asarray(jax.grad(posterior.kernel.log_likelihood)(z)), rel=1e-10)
+    assert np.all(np.linalg.eigvalsh(np.asarray(metric)) > 1.0)
+    best = posterior.fit("mle", progress=False)
+    assert best.converged
+    slope = jax.grad(posterior.kernel.log_likelihood)(jnp.asarray(best.best_latent))
+    assert np.abs(np.asarray(slope)).max() < 1e-3
+    assert 0.2 < float(best.best["noisy.floor"]) < 0.35

@@ -94,7 +94,26 @@ class Kernel(eqx.Module):
             value = value + own
             gradient = gradient + j @ slope
             metric = metric + observation.information(m, j)
+        for number, (_, observation) in enumerate(self.pairs):
+            if any(True for _ in _symbols(observation)):
+                more, information = self._own(z, number, expected[number])
+                gradient, metric = gradient + more, metric + information
         return value, gradient, metric
+
+    def _own(self, z: jax.Array, number: int, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Gradient and information from an observation's own parameters where they act beside the expected data.
+
+        An uncertain width of the noise is such a parameter. The information is the sum of the squared scores of the
+        data (Berndt, Hall, Hall & Hausman 1974, Ann. Econ. Soc. Meas. 3, 653).
+        """
+
+        def scored(y: jax.Array) -> jax.Array:
+            observation = resolved(self.pairs[number][1], dict(enumerate(self.values(y))))
+            each = observation.pointwise if observation.independent else observation.log_likelihood
+            return jnp.atleast_1d(each(expected))
+
+        scores = jax.vmap(lambda tangent: jax.jvp(scored, (z,), (tangent,))[1])(jnp.eye(z.size, dtype=z.dtype))
+        return jnp.sum(scores, axis=1), scores @ scores.T
 
     def metric(self, z: jax.Array) -> jax.Array:
         """Fisher metric of the data plus that of the prior, (ndim, ndim)."""
