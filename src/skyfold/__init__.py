@@ -14,7 +14,7 @@ from skyfold import session as _session
 _session.prepare()
 
 if TYPE_CHECKING:
-    from skyfold import xray
+    from skyfold import galaxy, gammaray, xray
     from skyfold.annotation import Annotation
     from skyfold.calibration import Calibration, calibrate
     from skyfold.component import Component
@@ -107,7 +107,7 @@ _HOMES = {
     "scan": "skyfold.inference.scan",
     "simulated_statistic": "skyfold.results.goodness",
 }
-_DOMAINS = ("xray",)
+_DOMAINS = ("galaxy", "gammaray", "xray")
 
 __all__ = [*_HOMES, *_DOMAINS]  # noqa: PLE0604
 __version__ = "0.1.0"

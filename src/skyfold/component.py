@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
-import jax
 import numpy as np
 
 from skyfold.errors import SkyfoldError
@@ -41,7 +40,7 @@ class Component(eqx.Module):
     name: ClassVar[str] = ""
     kind: ClassVar[str] = "additive"
 
-    def evaluate(self, grid: Any) -> jax.Array:
+    def evaluate(self, grid: Any) -> Any:
         """Compute on `grid`; every parameter field is a plain number here."""
         raise NotImplementedError
 
@@ -185,7 +184,7 @@ class Sum(_Composite):
                 "additive component first."
             )
 
-    def evaluate(self, grid: Any) -> jax.Array:
+    def evaluate(self, grid: Any) -> Any:
         return sum((p.evaluate(grid) for p in self.parts[1:]), start=self.parts[0].evaluate(grid))
 
     def __repr__(self) -> str:
@@ -207,7 +206,7 @@ class Product(_Composite):
                 f"'{light[0]!r}' and '{light[1]!r}' are both additive: light times light has no meaning; add them."
             )
 
-    def evaluate(self, grid: Any) -> jax.Array:
+    def evaluate(self, grid: Any) -> Any:
         result = self.parts[0].evaluate(grid)
         for part in self.parts[1:]:
             result = result * part.evaluate(grid)

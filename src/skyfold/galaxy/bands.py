@@ -1,0 +1,195 @@
+r"""Bands: from a galaxy to flux densities, in ways that differ in what is done beforehand.
+
+`Curves` works for any galaxy and any redshift: weights of the spectrum's nodes follow from the filters inside the
+trace. `Whole` holds these weights for a redshift that is fixed, `Cropped` has the populations cut to the wavelengths
+under the filters as well, and `Table` has them contracted with the filters. Dust varies inside a filter, so there its
+transmission is written as a polynomial through k wavelengths of each band,
+
+.. math:: \int W_b L\, T\, d\lambda \approx \sum_k T(\lambda_{bk}) \int W_b L\, \ell_{bk}\, d\lambda,
+
+and what that leaves out is bounded beforehand: the light of a galaxy is a sum of populations with positive weights, so
+its relative error is at most the largest of any population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.galaxy.filters import Filter
+
+#: Nodes in ln(wavelength) of the running integrals of a curve.
+_STEPS = 512
+
+
+class Curves(eqx.Module):
+    """Filters as running integrals on equal steps in ln(wavelength), for redshifts that are not known beforehand.
+
+    Attributes
+    ----------
+    start, step : (n_band,) first ln(wavelength) and step.
+    shift, plain : (n_band, n) integrals of T/lambda and of T over wavelength up to each node.
+    height : (n_band, n) T at the nodes, normalised as the integrals are.
+    """
+
+    start: Any
+    step: Any
+    shift: Any
+    plain: Any
+    height: Any
+
+    @classmethod
+    def of(cls, filters: Sequence[Filter]) -> Curves:
+        """Integrate the curves of `filters`, exactly at the nodes."""
+        rows: list[tuple[Any, ...]] = []
+        for f in filters:
+            x = np.linspace(np.log(f.wave[0]), np.log(f.wave[-1]), _STEPS)
+            grid = np.union1d(f.wave, np.exp(x)[1:-1])
+            t = np.interp(grid, f.wave, f.transmission)
+            slope = np.diff(t) / np.diff(grid)
+            shift = (t[:-1] - slope * grid[:-1]) * np.log(grid[1:] / grid[:-1]) + np.diff(t)
+            plain = 0.5 * (t[1:] + t[:-1]) * np.diff(grid)
+            both = (np.interp(np.exp(x), grid, np.append(0.0, np.cumsum(y)) / f.norm) for y in (shift, plain))
+            rows.append((x[0], x[1] - x[0], *both, np.interp(np.exp(x), f.wave, f.transmission) / f.norm))
+        return cls(*(np.array(column) for column in zip(*rows, strict=True)))
+
+    def weights(self, wave: jax.Array) -> jax.Array:
+        """Weights (n_band, n_wave) of a spectrum that is linear between the observed wavelengths `wave`, Angstrom."""
+        x = (jnp.log(wave) - self.start[:, None]) / self.step[:, None]
+        last = self.shift.shape[1] - 2
+        i = jnp.clip(jnp.floor(x).astype(int), 0, last)
+        u = jnp.clip(x - i, 0.0, 1.0)
+        band = jnp.arange(self.shift.shape[0])[:, None]
+        # cubic through values and slopes; the slope in ln(wavelength) of one is T, of the other T lambda
+        edge = jnp.exp(self.start[:, None] + self.step[:, None] * i)
+        low, high = self.height[band, i] * self.step[:, None], self.height[band, i + 1] * self.step[:, None]
+
+        def running(table: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+            a, b = table[band, i], table[band, i + 1]
+            return a + u * (left + u * (3.0 * (b - a) - 2.0 * left - right + u * (left + right - 2.0 * (b - a))))
+
+        shift = running(self.shift, low, high)
+        plain = running(self.plain, low * edge, high * edge * jnp.exp(self.step[:, None]))
+        part = jnp.diff(shift, axis=1)
+        upper = (jnp.diff(plain, axis=1) - wave[:-1] * part) / jnp.diff(wave)
+        zero = jnp.zeros((part.shape[0], 1))
+        return jnp.concatenate([part - upper, zero], axis=1) + jnp.concatenate([zero, upper], axis=1)
+
+    def fold(self, model: Any) -> jax.Array:
+        """Flux densities of a galaxy, nJy, (n_band,)."""
+        wave = jnp.asarray(model.ssp.wave) * (1.0 + model.redshift)
+        light = model.evaluate()
+        if model.igm is not None:
+            light = light * model.igm.transmission(wave, model.redshift)
+        return model.dimming() * (self.weights(wave) @ light)
+
+
+class Whole(eqx.Module):
+    """Weights (n_band, n_wave) of all wavelengths of the populations: nJy for one Lsun/Hz."""
+
+    weights: Any
+
+    def fold(self, model: Any) -> jax.Array:
+        """Flux densities of a galaxy, nJy, (n_band,)."""
+        return jnp.asarray(self.weights) @ model.evaluate()
+
+
+class Cropped(eqx.Module):
+    """Populations cut to the wavelengths under the filters, for light of stars behind dust.
+
+    Attributes
+    ----------
+    weights : (n_band, n) nJy for one Lsun/Hz at each wavelength.
+    wave : (n,) rest wavelengths, Angstrom.
+    flux : (n_met * n_age, n) populations, Lsun/Hz/Msun.
+    age : age of the Universe, Gyr.
+    """
+
+    weights: Any
+    wave: Any
+    flux: Any
+    age: Any
+
+    def fold(self, model: Any) -> jax.Array:
+        """Flux densities of a galaxy, nJy, (n_band,)."""
+        light = jnp.reshape(model.weights(self.age), (2, -1)) @ jnp.asarray(self.flux)
+        if model.dust is not None:
+            light = light * jnp.stack(model.dust.transmission(self.wave))
+        return jnp.asarray(self.weights) @ light.sum(axis=0)
+
+
+class Table(eqx.Module):
+    """Populations contracted with the filters.
+
+    Attributes
+    ----------
+    light : (n_met * n_age, n_band * k) nJy for a mass of 1 Msun in one population.
+    nodes : (n_band * k,) rest wavelengths at which the dust is evaluated, Angstrom.
+    age : age of the Universe, Gyr.
+    n_band : number of bands.
+    """
+
+    light: Any
+    nodes: Any
+    age: Any
+    n_band: int = eqx.field(static=True)
+
+    def fold(self, model: Any) -> jax.Array:
+        """Flux densities of a galaxy, nJy, (n_band,)."""
+        pieces = jnp.reshape(model.weights(self.age), (2, -1)) @ jnp.asarray(self.light)
+        if model.dust is not None:
+            pieces = pieces * jnp.stack(model.dust.transmission(self.nodes))
+        return pieces.reshape(2, self.n_band, -1).sum(axis=(0, 2))
+
+
+def contract(cropped: Cropped, k: int) -> tuple[Table, np.ndarray]:
+    """Contract populations with the weights of bands, with `k` nodes of dust in each.
+
+    Returns
+    -------
+    table : Table
+    polynomials : (n_band, k, n_wave) the Lagrange polynomials that stand for the dust inside each band.
+    """
+    matrix, wave = cropped.weights, cropped.wave
+    nodes, polynomials = np.empty((len(matrix), k)), np.empty((len(matrix), k, len(wave)))
+    x = np.log(wave)
+    for b, row in enumerate(matrix):
+        used = x[row > 0]
+        centre, half = 0.5 * (used[-1] + used[0]), max(0.5 * (used[-1] - used[0]), 1e-6)
+        # zeros of the Chebyshev polynomial over the band
+        at = centre - half * np.cos(np.pi * (np.arange(k) + 0.5) / k)
+        nodes[b] = np.exp(at)
+        for j in range(k):
+            others = np.delete(at, j)
+            polynomials[b, j] = np.prod((x[:, None] - others) / (at[j] - others), axis=1)
+    projected = (matrix[:, None, :] * polynomials).reshape(-1, len(wave))
+    light = np.ascontiguousarray(cropped.flux @ projected.T)
+    return Table(light, nodes.ravel(), cropped.age, len(matrix)), polynomials
+
+
+def contraction_error(cropped: Cropped, polynomials: np.ndarray, left: np.ndarray, at_nodes: np.ndarray) -> float:
+    """Largest relative error of any population in any band.
+
+    Parameters
+    ----------
+    cropped : populations and weights.
+    polynomials : (n_band, k, n) as of `contract`.
+    left : (n_dust, n) transmissions of dust that the prior allows.
+    at_nodes : (n_dust, n_band * k) the same at the nodes.
+    """
+    worst = 0.0
+    for b, row in enumerate(cropped.weights):
+        used = np.flatnonzero(row)
+        light = cropped.flux[:, used] * row[used]
+        k = polynomials.shape[1]
+        near = at_nodes[:, b * k : (b + 1) * k] @ polynomials[b][:, used]
+        exact = left[:, used] @ light.T
+        approximate = near @ light.T
+        shines = exact > 1e-6 * exact.max(axis=1, keepdims=True)
+        worst = max(worst, float(np.max(np.abs(approximate - exact)[shines] / exact[shines])))
+    return worst

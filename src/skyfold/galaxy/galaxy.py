@@ -1,0 +1,256 @@
+"""Galaxy: stars of many ages and metallicities behind dust, as one component."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.component import Component
+from skyfold.errors import SkyfoldError
+from skyfold.galaxy.metallicity import ConstantMetallicity, Metallicity
+from skyfold.galaxy.sfh.base import StarFormationHistory
+from skyfold.galaxy.sfh.weights import age_weights
+from skyfold.galaxy.ssp import LIGHT, LYMAN_LIMIT, SSP, SSPWarning
+from skyfold.parameters import Parameter, Value, is_symbol, parameter
+from skyfold.priors import Prior
+
+#: Centimetres in a Mpc, and erg/s/cm^2/Hz in a nJy.
+MPC, NJY = 3.0856775814913673e24, 1e-32
+
+
+class Galaxy(Component):
+    r"""Light of a galaxy.
+
+    .. math:: L_\nu(\lambda) = \sum_{p \in \{\mathrm{young, old}\}} T_p(\lambda) \sum_{j, i} w_{p j i}\,
+        \ell_\nu(Z_j, a_i, \lambda) + L_\mathrm{abs}\, e_\nu(\lambda)
+
+    with the mass :math:`w` that the star-formation history and the metallicity put on each population of the grid, the
+    transmission T of the dust for stars younger and older than its ``t_birth``, and the spectrum e that it sends out
+    for each solar luminosity that it absorbs.
+
+    Parameters
+    ----------
+    ssp : grid of populations.
+    sfh : star-formation history, or a sum of them.
+    metallicity : a component of `skyfold.galaxy.metallicity`, or a prior or number for log10(Z/Zsun) of all stars.
+    dust : attenuation, a component with ``transmission(wave)`` and ``t_birth``; None for none.
+    emission : what the dust sends out, a component with ``emission(wave)``; None for none.
+    igm : what lies between the galaxies, with ``transmission(wave, redshift)``; None for none.
+    nebular : gas that young stars ionise, with ``spectrum(rate, wave)`` and ``escape``, such as
+        `skyfold.galaxy.nebular`'s ``Nebular``; its light leaves the galaxy as that of young stars does, and the light
+        that ionises is gone but for what escapes. None for none.
+    redshift : redshift.
+    distance : luminosity distance, Mpc; default that of the cosmology (`skyfold.galaxy.cosmology`) at the redshift. At
+        redshift 0 it must be given; ``distance=1e-5`` (10 pc) makes magnitudes absolute.
+    age : age of the Universe at the redshift, Gyr; default that of the cosmology.
+
+    Raises
+    ------
+    SkyfoldError
+        If a part is not of its kind, or the distance of a galaxy at redshift 0 is not given.
+
+    Warns
+    -----
+    SSPWarning
+        Where the prior of a metallicity reaches beyond the grid, whose edge holds there.
+    """
+
+    name: ClassVar[str] = "galaxy"
+    ssp: SSP
+    sfh: Any
+    metallicity: Any
+    dust: Any
+    emission: Any
+    igm: Any
+    nebular: Any
+    redshift: Value = parameter(description="redshift")
+    distance: Any = None
+    age: Any = None
+
+    def __init__(
+        self,
+        ssp: SSP,
+        sfh: Any,
+        metallicity: Any = None,
+        dust: Any = None,
+        emission: Any = None,
+        igm: Any = None,
+        nebular: Any = None,
+        *,
+        redshift: Any,
+        distance: Any = None,
+        age: Any = None,
+    ) -> None:
+        self.ssp = ssp
+        self.sfh = sfh
+        if not isinstance(metallicity, Metallicity):
+            metallicity = ConstantMetallicity() if metallicity is None else ConstantMetallicity(metallicity)
+        self.metallicity = metallicity
+        self.dust, self.emission, self.igm, self.nebular = dust, emission, igm, nebular
+        self.redshift = redshift
+        self.distance = None if distance is None else float(distance)
+        self.age = None if age is None else float(age)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.ssp, SSP):
+            raise SkyfoldError(f"Galaxy needs a grid of populations first, as of galaxy.SSP.read, not {self.ssp!r}.")
+        if not isinstance(self.sfh, StarFormationHistory):
+            raise SkyfoldError(
+                f"Galaxy: sfh must be a star-formation history such as galaxy.DelayedTau(), not {self.sfh!r}."
+            )
+        for field, method in (
+            ("dust", "transmission"),
+            ("emission", "emission"),
+            ("igm", "transmission"),
+            ("nebular", "spectrum"),
+        ):
+            part = getattr(self, field)
+            if part is not None and not callable(getattr(part, method, None)):
+                raise SkyfoldError(f"Galaxy: {field} must have a method '{method}'; {part!r} has none.")
+        if self.emission is not None and self.dust is None:
+            raise SkyfoldError("Galaxy: dust that absorbs nothing sends nothing out; give dust= to emission=.")
+        lowest = self.redshift.prior.support()[0] if isinstance(self.redshift, Parameter) else self.redshift
+        if not is_symbol(lowest) and np.min(lowest) <= 0 and self.distance is None:
+            raise SkyfoldError(
+                f"Galaxy: the redshift may be {np.min(lowest):g}, where its distance does not follow from it; give "
+                f"distance= "
+                "in Mpc (1e-5 for absolute magnitudes), or a prior above 0."
+            )
+        self._warn_of_edges()
+
+    def _warn_of_edges(self) -> None:
+        low, high = np.asarray(self.ssp.log_z)[[0, -1]] - np.log10(self.ssp.solar_z)
+        for level in self.metallicity.levels:
+            value = getattr(self.metallicity, level)
+            prior = value.prior if isinstance(value, Parameter) else value
+            reach = prior.support() if isinstance(prior, Prior) else (prior, prior)
+            if any(is_symbol(x) or np.ndim(x) or not np.isfinite(x) for x in reach):
+                continue
+            if reach[0] < low - 1e-9 or reach[1] > high + 1e-9:
+                warnings.warn(
+                    f"metallicity.{level} may be {reach[0]:.3g} to {reach[1]:.3g}, and the grid {self.ssp.name} "
+                    f"reaches from "
+                    f"{low:.3g} to {high:.3g} (Zsun = {self.ssp.solar_z:g}): beyond, its edge holds and the data say "
+                    "nothing.",
+                    SSPWarning,
+                    stacklevel=4,
+                )
+
+    # -- traced ----------------------------------------------------------------------------------------------------
+
+    def universe_age(self) -> jax.Array:
+        """Age of the Universe at the galaxy's redshift, Gyr."""
+        if self.age is not None:
+            return jnp.asarray(self.age)
+        from skyfold.galaxy import cosmology
+
+        return cosmology.age(self.redshift)
+
+    def luminosity_distance(self) -> jax.Array:
+        """Luminosity distance, Mpc."""
+        if self.distance is not None:
+            return jnp.asarray(self.distance)
+        from skyfold.galaxy import cosmology
+
+        return cosmology.luminosity_distance(self.redshift)
+
+    def dimming(self) -> jax.Array:
+        """Observed nJy for a rest-frame luminosity of one Lsun/Hz: (1 + z) Lsun / (4 pi d^2)."""
+        area = 4.0 * jnp.pi * (self.luminosity_distance() * MPC) ** 2
+        return (1.0 + self.redshift) * self.ssp.lsun / (area * NJY)
+
+    def weights(self, age: Any = None) -> jax.Array:
+        """Mass formed in each population, Msun, of young and of old stars: (2, n_met, n_age).
+
+        `age` is that of the Universe, Gyr, where it is known already.
+        """
+        age = self.universe_age() if age is None else jnp.asarray(age)
+        t_birth = 0.0 if self.dust is None else getattr(self.dust, "t_birth", 0.01)
+        by_age = jnp.stack(age_weights(self.sfh, self.ssp.ages, age, t_birth))
+        node_age = jnp.asarray(self.ssp.ages)
+        if len(self.metallicity.levels) > 1:
+            until, _ = self.sfh.formed(jnp.append(jnp.maximum(age - node_age, 0.0), age), age)
+            formed = until[:-1] / jnp.maximum(until[-1], 1e-280)
+        else:
+            formed = jnp.ones_like(node_age)
+        shares = self.metallicity.weights(self.ssp.log_z_solar, formed)
+        return by_age[:, None, :] * shares
+
+    def starlight(self) -> jax.Array:
+        """Luminosity before dust, Lsun/Hz, (2, n_wave): of young stars with the gas about them, and of old ones."""
+        flux, weights = jnp.asarray(self.ssp.flux), self.weights()
+        light = jnp.reshape(weights, (2, -1)) @ jnp.reshape(flux, (-1, flux.shape[-1]))
+        if self.nebular is None:
+            return light
+        wave = jnp.asarray(self.ssp.wave)
+        gas = self.nebular.spectrum(weights.sum(axis=0) * self.ssp.ionising, wave)
+        return jnp.where(wave < LYMAN_LIMIT, self.nebular.escape * light, light).at[0].add(gas)
+
+    def evaluate(self, grid: Any = None) -> jax.Array:
+        """Luminosity, Lsun/Hz, at rest wavelengths `grid` (n,) in Angstrom, by default those of the populations.
+
+        Between the wavelengths of the populations it is linear.
+        """
+        wave = jnp.asarray(self.ssp.wave)
+        light = self.starlight()
+        if self.dust is None:
+            total = light.sum(axis=0)
+        else:
+            left = jnp.stack(self.dust.transmission(wave))
+            total = jnp.sum(light * left, axis=0)
+            if self.emission is not None:
+                total = total + absorbed(wave, light, left) * self.emission.emission(wave)
+        return total if grid is None else jnp.interp(jnp.asarray(grid), wave, total)
+
+    # -- derived ---------------------------------------------------------------------------------------------------
+
+    def formed_mass(self) -> jax.Array:
+        """Mass of all stars ever formed, Msun."""
+        return self.sfh.mass_formed(self.universe_age())
+
+    def surviving_mass(self) -> jax.Array:
+        """Mass in living stars and remnants, Msun.
+
+        Raises
+        ------
+        SkyfoldError
+            If the grid of populations does not say what remains.
+        """
+        if self.ssp.mass_remaining is None:
+            raise SkyfoldError(
+                f"The grid {self.ssp.name} does not say what mass remains: it has no ssp_mass_remaining."
+            )
+        return jnp.sum(self.weights() * self.ssp.mass_remaining)
+
+    def star_formation_rate(self, span: float = 0.1) -> jax.Array:
+        """Star-formation rate averaged over the last `span` Gyr, Msun/yr."""
+        return self.sfh.mean_rate(self.universe_age(), span)
+
+    def mass_weighted_age(self) -> jax.Array:
+        """Mean age of the mass formed, Gyr."""
+        age = self.universe_age()
+        mass, moment = self.sfh.formed(age[None], age)
+        return age - moment[0] / mass[0]
+
+    def ionising_rate(self) -> jax.Array:
+        """Rate of photons that ionise hydrogen, before dust, 1/s."""
+        return jnp.sum(self.weights() * self.ssp.ionising)
+
+    def bolometric_luminosity(self) -> jax.Array:
+        """Luminosity over all wavelengths of the grid, Lsun."""
+        return -jnp.trapezoid(self.evaluate(), LIGHT / jnp.asarray(self.ssp.wave))
+
+    def __repr__(self) -> str:
+        parts = [f"sfh={self.sfh!r}", f"metallicity={type(self.metallicity).__name__}"]
+        optional = ((f, getattr(self, f)) for f in ("dust", "emission", "igm", "nebular"))
+        parts += [f"{f}={part!r}" for f, part in optional if part is not None]
+        return f"galaxy({', '.join(parts)})"
+
+
+def absorbed(wave: jax.Array, light: jax.Array, left: jax.Array) -> jax.Array:
+    """Luminosity that dust takes away, Lsun, of light (2, n_wave) of which the fraction `left` (2, n_wave) remains."""
+    return -jnp.trapezoid(jnp.sum(light * (1.0 - left), axis=0), LIGHT / wave)

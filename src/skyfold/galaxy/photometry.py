@@ -1,0 +1,411 @@
+"""Photometry: flux densities of a galaxy in bands, and magnitudes of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.annotation import Annotation
+from skyfold.compilation import jit
+from skyfold.component import Sum
+from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.galaxy.band_likelihood import BandFluxes
+from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error
+from skyfold.galaxy.filters import AB_JY, Filter
+from skyfold.galaxy.galaxy import NJY, Galaxy
+from skyfold.galaxy.ssp import LIGHT
+from skyfold.likelihoods import Gaussian
+from skyfold.observation import Observation
+from skyfold.parameters import Parameter, is_symbol, parameters_in, substitute
+
+#: Units of flux densities, in nJy; magnitudes and erg/s/cm^2/Angstrom are not mere factors.
+UNITS = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "maggies": AB_JY * 1e9, "erg/s/cm2/Hz": 1.0 / NJY}
+#: Numbers of nodes per band that are tried for the dust, draws of dust that they are tried on.
+_NODES, _TRIALS = (3, 4, 6), 48
+#: Share of a filter's light that may fall beside the populations' wavelengths.
+_COVERED = 0.999
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What people see of a set of bands.
+
+    Parameters
+    ----------
+    name : name of the observation.
+    filters : curves.
+    how : how fluxes are computed, in words.
+    error : bound on the relative error of the projection, 0 where it is exact.
+    model : what the observation was bound to.
+    """
+
+    name: str
+    filters: tuple[Filter, ...]
+    how: str = "weights inside the trace"
+    error: float = 0.0
+    model: Any = None
+
+
+class Photometry(Observation):
+    """Flux densities of a galaxy through filters.
+
+    Data and expected data are in nJy (AB magnitude 31.4; 1 maggie is 3.631e12 nJy).
+
+    Parameters
+    ----------
+    filters : names, files or `Filter` objects, one per band; see `Filter.load`.
+    flux, error : (n_band,) flux densities and standard deviations. NaN in either, or a true `missing`, marks a band
+        that was not observed: shapes stay, and galaxies with other bands missing share one executable.
+    unit : ``"nJy"``, ``"uJy"``, ``"mJy"``, ``"Jy"``, ``"maggies"``, ``"erg/s/cm2/Hz"``, ``"erg/s/cm2/Angstrom"`` or
+        ``"AB"`` (magnitudes and their errors, by derivatives). Astropy quantities carry their own.
+    missing : (n_band,) booleans, optional; give it, even if all are false, where all of a catalogue shall share one
+        executable with those that miss bands.
+    upper_limits : (n_band,) booleans: there `flux` is an upper limit and `error` the standard deviation of the noise.
+    floor : error of the calibration as a fraction of the observed flux, added in quadrature.
+    outliers : degrees of freedom of Student's t in place of the normal distribution, 3 say; None for normal noise.
+    name : name in tables and plots.
+    projected : ``"auto"``: populations are contracted with the filters beforehand where the redshift is fixed, the
+        dust sends nothing out, and the error stays below `tolerance`; exact otherwise. False: exact always. True: or
+        an error.
+    tolerance : largest relative error of a projected flux.
+
+    Raises
+    ------
+    SkyfoldError
+        If shapes differ, a unit is unknown, errors are not positive or nothing is left.
+
+    Notes
+    -----
+    A posterior binds the observation to its model, and what does not change is then computed beforehand: see `bound`.
+    """
+
+    curves: Any
+    ready: Any
+    projected: Any = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        filters: Sequence[Any],
+        flux: Any,
+        error: Any,
+        unit: str = "nJy",
+        *,
+        missing: Any = None,
+        upper_limits: Any = None,
+        floor: float = 0.0,
+        outliers: float | None = None,
+        name: str = "photometry",
+        projected: Any = "auto",
+        tolerance: float = 5e-4,
+    ) -> None:
+        curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
+        self.curves, self.ready = Curves.of(curves), None
+        self.likelihood = _likelihood(name, curves, flux, error, unit, missing, upper_limits, floor, outliers)
+        self.annotation = Annotation(Bands(name, curves))
+        self.projected, self.tolerance = projected, float(tolerance)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | os.PathLike[str],
+        filters: Sequence[Any],
+        row: int = 0,
+        *,
+        flux: str = "{}",
+        error: str = "{}_err",
+        unit: str | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Read one row of a table: FITS, VOTable, ECSV, CSV or whatever astropy reads.
+
+        Parameters
+        ----------
+        path : table.
+        filters : names, one per band, that the columns are called by.
+        row : number of the row, from 0.
+        flux, error : names of the columns, with ``{}`` for the filter's name.
+        unit : as of the class; default the column's own, nJy where it has none.
+        **settings : further arguments of the class. Masked entries are missing bands.
+
+        Raises
+        ------
+        FileFormatError
+            If the file, a column or the row is not there.
+        """
+        from astropy.table import Table as AstropyTable
+
+        try:
+            table = AstropyTable.read(path)
+        except Exception as problem:
+            raise FileFormatError(f"{path}: astropy reads no table from it ({problem}).") from problem
+        if not -len(table) <= row < len(table):
+            raise FileFormatError(f"{path}: there is no row {row}; the table has {len(table)}.")
+        names = [f.name if isinstance(f, Filter) else os.fspath(f) for f in filters]
+        columns = [[pattern.format(n) for n in names] for pattern in (flux, error)]
+        absent = [c for c in (*columns[0], *columns[1]) if c not in table.colnames]
+        if absent:
+            raise FileFormatError(
+                f"{path}: there is no column '{absent[0]}' (found: {', '.join(table.colnames)}). Say how the columns "
+                f"are "
+                "called: flux='{}_flux', error='{}_fluxerr'."
+            )
+        own = {str(table[c].unit) for c in columns[0] if table[c].unit is not None}
+        if unit is None and len(own) > 1:
+            raise FileFormatError(f"{path}: the columns have several units ({', '.join(own)}); say unit=.")
+        values = [
+            np.array([float(np.ma.filled(np.ma.asarray(table[c][row], dtype=float), np.nan)) for c in column])
+            for column in columns
+        ]
+        found = unit or (own.pop() if own else "nJy")
+        if found not in (*UNITS, "AB", "erg/s/cm2/Angstrom"):
+            import astropy.units as u
+
+            values = [u.Quantity(v, found) for v in values]
+        return cls(
+            filters, values[0], values[1], found, **{"name": str(table.meta.get("name", "photometry")), **settings}
+        )
+
+    @property
+    def filters(self) -> tuple[Filter, ...]:
+        """Curves of the bands."""
+        return self.annotation.value.filters
+
+    def predict(self, model: Any) -> jax.Array:
+        """Return the expected flux densities, nJy, (n_band,), of a galaxy without free parameters, or a sum of such.
+
+        A bound observation predicts for the model that it is bound to.
+        """
+        if self.ready is not None:
+            return self.ready.fold(model)
+        parts = model.parts if isinstance(model, Sum) else (model,)
+        for part in parts:
+            if not isinstance(part, Galaxy):
+                raise SkyfoldError(f"Photometry sees galaxies, as of galaxy.Galaxy, or sums of them, not {part!r}.")
+        return sum((self.curves.fold(p) for p in parts[1:]), self.curves.fold(parts[0]))
+
+    def bound(self, model: Any) -> Self:
+        """Do beforehand what does not depend on free parameters of a model.
+
+        With a fixed redshift distance and age of the Universe become numbers, the weights of the filters (and of the
+        gas on the way) a matrix, and the populations are cut to the wavelengths under the filters, or contracted with
+        them (`skyfold.galaxy.bands`). Nothing is done for free redshifts, free parameters of the gas on the way, and
+        sums.
+
+        Raises
+        ------
+        SkyfoldError
+            If a filter reaches beyond the wavelengths of the populations, or ``projected=True`` cannot be.
+        """
+        if self.annotation.value.model is model:
+            return self
+        if not isinstance(model, Galaxy) or is_symbol(model.redshift):
+            return self._insist("the redshift is free, or the model is no single galaxy", model)
+        if any(True for _ in parameters_in(model.igm)):
+            return self._insist("what lies on the way has free parameters", model)
+        matrix = self._matrix(model)
+        if model.emission is not None or model.nebular is not None:
+            self._insist("dust or gas send light out", model)
+            return self._with(Whole(matrix), "exact, all wavelengths", model)
+        keep = np.any(matrix != 0, axis=0)
+        flux = np.asarray(model.ssp.flux)[..., keep].reshape(-1, int(keep.sum()))
+        wave = np.asarray(model.ssp.wave)[keep]
+        cropped = Cropped(np.ascontiguousarray(matrix[:, keep]), wave, flux, float(model.universe_age()))
+        if self.projected:
+            table, error, k = self._projection(cropped, model.dust)
+            if error <= self.tolerance:
+                return self._with(table, f"projected, {k} nodes of dust per band", model, error)
+            self._insist(f"its error may be {error:.1e}, more than the tolerance {self.tolerance:.1e}", model)
+        return self._with(cropped, "exact, wavelengths under the filters", model)
+
+    def _insist(self, reason: str, model: Any) -> Self:
+        if self.projected is True:
+            raise SkyfoldError(f"'{self.name}': projected=True, but {reason}. Let projected be 'auto' or False.")
+        return self._with(None, Bands.how, model)
+
+    def _with(self, ready: Any, how: str, model: Any, error: float = 0.0) -> Self:
+        own = self.annotation.value
+        changed = eqx.tree_at(lambda o: o.ready, self, ready, is_leaf=lambda x: x is None)
+        # the annotation is static, so it is no leaf of the tree
+        object.__setattr__(changed, "annotation", Annotation(Bands(own.name, own.filters, how, error, model)))
+        return changed
+
+    def _matrix(self, model: Galaxy) -> np.ndarray:
+        z = float(model.redshift)
+        wave = np.asarray(model.ssp.wave) * (1.0 + z)
+        gas = None if model.igm is None else partial(model.igm.transmission, z=z)
+        rows = []
+        for f in self.filters:
+            _check_coverage(f, wave, z)
+            rows.append(f.weights(wave, gas))
+        return float(model.dimming()) * np.array(rows)
+
+    def _projection(self, cropped: Cropped, dust: Any) -> tuple[Any, float, int]:
+        if dust is None:
+            return contract(cropped, 1)[0], 0.0, 1
+        dusts = _drawn(dust, _TRIALS)
+        both = np.concatenate([np.asarray(d.transmission(jnp.asarray(cropped.wave))) for d in dusts])
+        for k in _NODES:
+            table, polynomials = contract(cropped, k)
+            near = np.concatenate([np.asarray(d.transmission(jnp.asarray(table.nodes))) for d in dusts])
+            error = contraction_error(cropped, polynomials, both, near)
+            if error <= self.tolerance:
+                break
+        return table, error, k
+
+    def __repr__(self) -> str:
+        own = self.annotation.value
+        return f"{self.name}: {', '.join(f.name for f in own.filters)} ({own.how})"
+
+
+def magnitudes(model: Galaxy, filters: Sequence[Any]) -> np.ndarray:
+    """AB magnitudes in the observed frame.
+
+    Parameters
+    ----------
+    model : a galaxy without free parameters; see `Component.with_values`.
+    filters : names, files or `Filter` objects.
+
+    Returns
+    -------
+    (n_band,) array
+        With ``distance=1e-5`` (Mpc) and redshift 0 they are absolute.
+
+    Raises
+    ------
+    SkyfoldError
+        If a parameter is free or a filter reaches beyond the wavelengths of the populations.
+
+    Examples
+    --------
+    >>> galaxy.magnitudes(model, ["sdss_g0", "sdss_r0"])  # doctest: +SKIP
+    """
+    if model.free_parameters:
+        raise SkyfoldError(
+            f"magnitudes needs numbers, and {', '.join(model.free_parameters)} are free; fix them: "
+            "model.with_values({...})."
+        )
+    z = float(model.redshift)
+    wave = np.asarray(model.ssp.wave) * (1.0 + z)
+    light = np.asarray(_observed(model))
+    curves = [Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters)]
+    for f in curves:
+        _check_coverage(f, wave, z)
+    flux = np.array([f.weights(wave) @ light for f in curves])
+    with np.errstate(divide="ignore"):
+        return -2.5 * np.log10(flux / (AB_JY * 1e9))
+
+
+@jit
+def _observed(model: Galaxy) -> jax.Array:
+    """Flux densities of a galaxy, nJy, at the redshifted wavelengths of its populations, (n_wave,)."""
+    light = model.dimming() * model.evaluate()
+    if model.igm is None:
+        return light
+    wave = jnp.asarray(model.ssp.wave) * (1.0 + model.redshift)
+    return light * model.igm.transmission(wave, model.redshift)
+
+
+def _check_coverage(f: Filter, wave: np.ndarray, z: float) -> None:
+    covered = f.weights(np.asarray(wave)).sum()
+    if covered < _COVERED:
+        raise SkyfoldError(
+            f"Filter '{f.name}' ({f.wave[0]:.0f} to {f.wave[-1]:.0f} Angstrom) reaches beyond the populations' "
+            f"wavelengths "
+            f"({wave[0]:.0f} to {wave[-1]:.0f} Angstrom at redshift {z:g}), which cover {100 * covered:.1f}% of it. "
+            f"Leave "
+            "the band out or use a grid with more wavelengths."
+        )
+
+
+def _drawn(part: Any, n: int) -> list[Any]:
+    """Copies (n) of a component with its parameters drawn from their priors, half of them at the priors' edges."""
+    rng = np.random.default_rng(0)
+
+    def draw(node: Any, values: dict[int, Any], scale: float) -> Any:
+        if not isinstance(node, Parameter):
+            raise SkyfoldError("A galaxy's dust holds something else than parameters and numbers.")
+        if node.token not in values:
+            prior = substitute(node.prior, partial(draw, values=values, scale=scale))
+            z = rng.standard_normal(prior.latent_shape)
+            values[node.token] = prior.transport(jnp.asarray(scale * np.sign(z) if scale else z))
+        return values[node.token]
+
+    scales = [3.0 if i % 2 else 0.0 for i in range(n)]
+    return [substitute(part, partial(draw, values={}, scale=s)) for s in scales]
+
+
+def _likelihood(
+    name: str,
+    curves: tuple[Filter, ...],
+    flux: Any,
+    error: Any,
+    unit: str,
+    missing: Any,
+    upper_limits: Any,
+    floor: float,
+    outliers: float | None,
+) -> Any:
+    n = len(curves)
+    pivots = np.array([f.pivot for f in curves])
+    data, sigma = _in_njy(name, flux, error, unit, pivots)
+    limit = np.zeros(n, dtype=bool) if upper_limits is None else np.asarray(upper_limits, dtype=bool)
+    absent = np.zeros(n, dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    if not (data.shape == sigma.shape == limit.shape == absent.shape == (n,)):
+        raise SkyfoldError(
+            f"'{name}' has {n} filters; flux, error, missing and upper_limits must have one entry each, and have the "
+            f"shapes {data.shape}, {sigma.shape}, {absent.shape} and {limit.shape}."
+        )
+    absent = absent | ~np.isfinite(data) | ~np.isfinite(sigma)
+    if absent.all():
+        raise SkyfoldError(f"'{name}': every band is missing; there is nothing to fit.")
+    bad = ~absent & ~(sigma > 0)
+    if bad.any():
+        raise SkyfoldError(
+            f"'{name}': the error in {curves[int(np.argmax(bad))].name} is {sigma[bad][0]:g}; errors must be "
+            "positive. Mark the band as missing, or give its error."
+        )
+    if not floor >= 0:
+        raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the flux, 0 or more.")
+    if outliers is not None and not outliers > 0:
+        raise SkyfoldError(
+            f"'{name}': outliers = {outliers!r}; it is the degrees of freedom of Student's t, such as 3."
+        )
+    sigma = np.where(limit, sigma, np.hypot(sigma, floor * np.abs(data)))
+    if missing is None and not absent.any() and not limit.any() and outliers is None:
+        return Gaussian(data, sigma)
+    return BandFluxes(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)
+
+
+def _in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if hasattr(flux, "to_value") or hasattr(error, "to_value"):
+        import astropy.units as u
+
+        both = []
+        for what, value in (("flux", flux), ("error", error)):
+            try:
+                both.append(np.asarray(value.to_value(u.nJy, u.spectral_density(pivots * u.AA)), dtype=np.float64))
+            except (AttributeError, u.UnitConversionError) as problem:
+                raise SkyfoldError(f"'{name}': the {what} has no unit of flux density ({problem}).") from problem
+        return both[0], both[1]
+    data, sigma = np.asarray(flux, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    if unit == "AB":
+        linear = AB_JY * 1e9 * 10.0 ** (-0.4 * data)
+        return linear, linear * sigma * 0.4 * np.log(10.0)
+    if unit == "erg/s/cm2/Angstrom":
+        factor: Any = pivots**2 / LIGHT / NJY
+    elif unit in UNITS:
+        factor = UNITS[unit]
+    else:
+        raise SkyfoldError(
+            f"'{name}': the unit {unit!r} is not known: {', '.join([*UNITS, 'erg/s/cm2/Angstrom', 'AB'])}."
+        )
+    return data * factor, sigma * factor

@@ -1,0 +1,328 @@
+"""A spectrum of a galaxy: redshift, motions of its stars, resolution, calibration, emission lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.annotation import Annotation
+from skyfold.component import Sum
+from skyfold.errors import SkyfoldError
+from skyfold.galaxy import nuisances
+from skyfold.galaxy.band_likelihood import BandFluxes
+from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
+from skyfold.likelihoods import Gaussian
+from skyfold.observation import Observation
+from skyfold.parameters import Value, is_quantity, parameter
+from skyfold.priors import Uniform
+
+#: Speed of light, Angstrom/s, and erg/s/cm^2/Hz in a nJy.
+_LIGHT, _NJY = 2.99792458e18, 1e-32
+#: Largest step of the grid, km/s, and how far it reaches beyond the data for the dispersion to have light to take.
+_STEP, _MARGIN = 60.0, 4000.0
+
+
+class Spectroscopy(Observation):
+    r"""Flux densities of a galaxy in the pixels of a spectrograph.
+
+    The galaxy's spectrum is taken on equal steps of ln(wavelength), blurred by the velocity dispersion, then by the
+    instrument's profile at each pixel less that of the templates,
+    :math:`\sigma_i^2 = \sigma_\mathrm{inst}^2(\lambda_i) - \sigma_\mathrm{temp}^2(\lambda_i/(1+z))`. Where the
+    templates are coarser than the instrument, the difference is taken from the dispersion; where they are coarser than
+    both together, the spectrum is as sharp as they are.
+
+    Two kinds of nuisances are integrated out analytically, which correlates the data: a polynomial that multiplies the
+    model,
+
+    .. math:: m_i \left(1 + \sum_{k=0}^{K} c_k T_k(x_i)\right), \quad c_k \sim N(0, s_k)
+
+    in Chebyshev polynomials of the wavelength scaled to -1 .. 1, and fluxes :math:`F_l \sim N(0, s_l)` of emission
+    lines (which may come out negative). `conditional` gives them back.
+
+    Parameters
+    ----------
+    wave : (n,) wavelengths in vacuum, Angstrom, observed frame, increasing.
+    flux, sigma : (n,) flux densities and their standard deviations: numbers in nJy, or astropy quantities per frequency
+        or per wavelength.
+    resolution : :math:`\lambda/\Delta\lambda` at full width half maximum of the instrument, a number or (n,).
+    mask : (n,) true where a pixel is used; by default all those with finite flux and positive finite sigma.
+    template_fwhm : full width at half maximum of the templates, Angstrom in the rest frame: a number, or a pair of
+        arrays (rest wavelength, width). Default 0, infinitely sharp.
+    calibration : order K of the calibration polynomial; None for none.
+    calibration_sd : standard deviations :math:`s_k`, a number or (K + 1,).
+    lines : rest wavelengths in vacuum of emission lines to integrate out, Angstrom.
+    line_sd : standard deviations :math:`s_l` of their fluxes, erg/s/cm^2, a number or one for each.
+    redshift : redshift of the lines; give the very parameter of the galaxy, or the same number.
+    sigma_v : velocity dispersion of the stars, km/s, up to 600; default prior Uniform(10, 500).
+    sigma_gas : velocity dispersion of the lines, km/s; default 100.
+    dof : degrees of freedom of Student-t noise against outliers; not with nuisances.
+    step : of the grid in km/s; default half the instrument's smallest standard deviation, 60 at most.
+    name : in tables.
+
+    Raises
+    ------
+    SkyfoldError
+        If arrays do not fit each other, nothing is left of the data, or Student-t noise is asked for with nuisances.
+
+    References
+    ----------
+    Cappellari 2017, MNRAS 466, 798 (convolution in ln(wavelength)); Johnson et al. 2021, ApJS 254, 22 (nuisances).
+    """
+
+    likelihood: Any
+    wave: Any
+    origin: Any
+    width: Any
+    spread: LineSpread
+    size: int = eqx.field(static=True)
+    template: Any
+    excess: Any
+    basis: Any
+    basis_sd: Any
+    lines: Any
+    line_sd: Any
+    sigma_v: Value = parameter(Uniform(10.0, 500.0), unit="km/s", description="velocity dispersion of the stars")
+    sigma_gas: Value = parameter(100.0, unit="km/s", description="velocity dispersion of the lines")
+    redshift: Value = parameter(0.0, description="redshift of the lines")
+
+    def __init__(
+        self,
+        wave: Any,
+        flux: Any,
+        sigma: Any,
+        resolution: Any,
+        *,
+        mask: Any = None,
+        template_fwhm: Any = 0.0,
+        calibration: int | None = None,
+        calibration_sd: Any = 0.1,
+        lines: Any = (),
+        line_sd: Any = 1e-15,
+        redshift: Any = 0.0,
+        sigma_v: Any = None,
+        sigma_gas: Any = 100.0,
+        dof: float | None = None,
+        step: float | None = None,
+        name: str = "spectrum",
+    ) -> None:
+        self.annotation = Annotation(name)
+        wave, flux, sigma, resolution = _pixels(name, wave, flux, sigma, resolution, mask)
+        lines = np.atleast_1d(np.asarray(lines, dtype=np.float64))
+        if dof is not None and (calibration is not None or len(lines)):
+            raise SkyfoldError(
+                f"'{name}': calibration and lines can be integrated out of normal noise only. Leave out dof, or them."
+            )
+        self.likelihood = Gaussian(flux, sigma) if dof is None else BandFluxes(flux, sigma, dof=dof)
+        self.wave = wave
+        # widths in ln(wavelength)
+        instrument = 1.0 / (FWHM * resolution)
+        dv = min(0.5 * float(instrument.min()), _STEP / LIGHT_KMS) if step is None else float(step) / LIGHT_KMS
+        self.template, coarse = _template(name, template_fwhm)
+        self.excess = np.asarray(max(0.0, coarse**2 - float(instrument.min()) ** 2))
+        self.width = instrument
+        start = np.log(wave[0]) - _MARGIN / LIGHT_KMS
+        position = (np.log(wave) - start) / dv
+        self.spread = LineSpread.of(position, float(np.sqrt(instrument.max() ** 2 + self.excess)) / dv)
+        shift = max(0, -int(self.spread.first.min()))
+        self.spread = LineSpread(self.spread.first + shift, self.spread.place, self.spread.half)
+        self.origin = np.array([start - shift * dv, dv])
+        last = max(
+            int(self.spread.first.max()) + 2 * self.spread.half + 2, int(position.max() + _MARGIN / LIGHT_KMS / dv)
+        )
+        self.size = _smooth_number(last + shift + 1)
+        order = -1 if calibration is None else int(calibration)
+        x = 2.0 * (wave - wave[0]) / max(wave[-1] - wave[0], 1e-300) - 1.0
+        self.basis = np.polynomial.chebyshev.chebvander(x, max(order, 0))[:, : order + 1]
+        self.basis_sd = _spread_out(name, "calibration_sd", calibration_sd, order + 1)
+        self.lines = lines
+        self.line_sd = _spread_out(name, "line_sd", line_sd, len(lines))
+        self.sigma_v = Uniform(10.0, 500.0) if sigma_v is None else sigma_v
+        self.sigma_gas, self.redshift = sigma_gas, redshift
+
+    @property
+    def marginalises(self) -> bool:
+        """Whether nuisances are integrated out."""
+        return self.basis.shape[1] + self.lines.shape[0] > 0
+
+    @property
+    def independent(self) -> bool:
+        return not self.marginalises
+
+    # -- traced ----------------------------------------------------------------------------------------------------
+
+    def predict(self, model: Any) -> jax.Array:
+        start, step = self.origin[0], self.origin[1]
+        wave = jnp.exp(start + step * jnp.arange(self.size))
+        galaxies = _galaxies(model)
+        light = sum((_received(g, wave) for g in galaxies[1:]), start=_received(galaxies[0], wave))
+        motions = (self.sigma_v / LIGHT_KMS) ** 2
+        held = jnp.minimum(motions, self.excess)
+        blurred = dispersed(light, motions - held, step)
+        rest = jnp.asarray(self.wave) / (1.0 + galaxies[0].redshift)
+        own = jnp.interp(rest, jnp.asarray(self.template[0]), jnp.asarray(self.template[1])) / rest / FWHM
+        variance = jnp.asarray(self.width) ** 2 - own**2 + held
+        # straight lines between nodes blur by a sixth of a squared step already
+        return self.spread.fold(blurred, jnp.sqrt(jnp.maximum(variance / step**2 - 1.0 / 6.0, 1e-6)))
+
+    def nuisance_columns(self, expected: jax.Array) -> jax.Array:
+        """Derivatives of the data by the nuisances times these' standard deviations, nJy (n_data, k).
+
+        First the coefficients of the calibration, then the fluxes of the lines.
+        """
+        calibration = expected[:, None] * jnp.asarray(self.basis) * self.basis_sd
+        wave = jnp.asarray(self.wave)[:, None]
+        centre = jnp.asarray(self.lines) * (1.0 + self.redshift)
+        width = jnp.sqrt((self.sigma_gas / LIGHT_KMS) ** 2 + jnp.asarray(self.width)[:, None] ** 2) * centre
+        profile = jnp.exp(-0.5 * ((wave - centre) / width) ** 2) / (width * jnp.sqrt(2.0 * jnp.pi))
+        return jnp.concatenate([calibration, profile * (wave**2 / (_LIGHT * _NJY)) * self.line_sd], axis=1)
+
+    def _whitened(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+        sigma = jnp.asarray(self.likelihood.sigma)
+        return (self.likelihood.data - expected) / sigma, self.nuisance_columns(expected) / sigma[:, None]
+
+    def pointwise(self, expected: jax.Array) -> jax.Array:
+        if self.marginalises:
+            raise SkyfoldError(f"'{self.name}': with nuisances integrated out no datum has a likelihood of its own.")
+        return self.likelihood.pointwise(expected)
+
+    def log_likelihood(self, expected: jax.Array) -> jax.Array:
+        if not self.marginalises:
+            return jnp.sum(self.likelihood.pointwise(expected))
+        sigma = jnp.asarray(self.likelihood.sigma)
+        norm = jnp.sum(jnp.log(sigma)) + 0.5 * sigma.size * jnp.log(2.0 * jnp.pi)
+        return nuisances.log_likelihood(*self._whitened(expected)) - norm
+
+    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
+        if not self.marginalises:
+            return super().information(expected, jacobian)
+        return nuisances.information(jacobian / self.likelihood.sigma, self._whitened(expected)[1])
+
+    def fisher(self, expected: jax.Array) -> jax.Array:
+        own = self.likelihood.fisher(expected)
+        return own * nuisances.remaining(self._whitened(expected)[1]) if self.marginalises else own
+
+    def statistic(self, expected: jax.Array) -> jax.Array:
+        if not self.marginalises:
+            return self.likelihood.statistic(expected)
+        return nuisances.deviance(*self._whitened(expected))
+
+    # -- on the host -----------------------------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        expected = np.asarray(expected)
+        drawn = self.likelihood.sample(rng, expected)
+        if not self.marginalises:
+            return drawn
+        flat = expected.reshape(-1, expected.shape[-1])
+        added = [
+            c @ rng.standard_normal(c.shape[1])
+            for c in (np.asarray(self.nuisance_columns(jnp.asarray(m))) for m in flat)
+        ]
+        return drawn + np.reshape(added, expected.shape)
+
+    def conditional(self, expected: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (k,) and covariance (k, k) of the nuisances given the data and expected data (n_data,).
+
+        First the coefficients of the calibration, then the fluxes of the lines in erg/s/cm^2.
+        """
+        if not self.marginalises:
+            raise SkyfoldError(f"'{self.name}' has no nuisances that were integrated out.")
+        mean, covariance = nuisances.conditional(*self._whitened(jnp.asarray(expected)))
+        sd = np.concatenate([self.basis_sd, self.line_sd])
+        return np.asarray(mean) * sd, np.asarray(covariance) * np.outer(sd, sd)
+
+
+def _galaxies(model: Any) -> tuple[Any, ...]:
+    parts = model.parts if isinstance(model, Sum) else (model,)
+    for part in parts:
+        if not hasattr(part, "redshift") or not hasattr(part, "dimming"):
+            raise SkyfoldError(
+                f"Spectroscopy sees galaxies, such as galaxy.Galaxy(...), or sums of them, not {part!r}."
+            )
+    return parts
+
+
+def _received(galaxy: Any, wave: jax.Array) -> jax.Array:
+    """Flux density in nJy at observed wavelengths (n,), before any blurring."""
+    light = galaxy.dimming() * galaxy.evaluate(wave / (1.0 + galaxy.redshift))
+    return light if galaxy.igm is None else light * galaxy.igm.transmission(wave, galaxy.redshift)
+
+
+def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: Any) -> tuple[np.ndarray, ...]:
+    """Used pixels: wavelength in Angstrom, flux and error in nJy, resolution."""
+    if is_quantity(wave):
+        wave = wave.to_value("Angstrom")
+    wave = np.asarray(wave, dtype=np.float64)
+    arrays = {"flux": _in_njy(name, "flux", flux, wave), "sigma": _in_njy(name, "sigma", sigma, wave)}
+    for what, array in arrays.items():
+        if wave.ndim != 1 or array.shape != wave.shape:
+            raise SkyfoldError(
+                f"'{name}': {what} has the shape {array.shape}, the wavelengths {wave.shape}; give vectors."
+            )
+    resolution = np.broadcast_to(np.asarray(resolution, dtype=np.float64), wave.shape)
+    good = np.isfinite(arrays["flux"]) & np.isfinite(arrays["sigma"]) & (arrays["sigma"] > 0)
+    if mask is not None:
+        mask = np.asarray(mask, dtype=bool)
+        if mask.shape != wave.shape:
+            raise SkyfoldError(f"'{name}': the mask has the shape {mask.shape}, the wavelengths {wave.shape}.")
+        if np.any(mask & ~good):
+            first = int(np.flatnonzero(mask & ~good)[0])
+            raise SkyfoldError(
+                f"'{name}': pixel {first} is marked as used, but its flux is {arrays['flux'][first]:g} and its sigma "
+                f"{arrays['sigma'][first]:g}. Mask it."
+            )
+        good &= mask
+    if good.sum() < 2:
+        raise SkyfoldError(
+            f"'{name}': {int(good.sum())} of {wave.size} pixels can be used; check flux, sigma and mask."
+        )
+    if not np.all(np.diff(wave) > 0) or wave[0] <= 0:
+        raise SkyfoldError(f"'{name}': the wavelengths must be positive and increase from pixel to pixel.")
+    if not np.all(np.isfinite(resolution) & (resolution > 1)):
+        raise SkyfoldError(f"'{name}': the resolution must be lambda/FWHM, above 1 at every pixel.")
+    return wave[good], arrays["flux"][good], arrays["sigma"][good], resolution[good]
+
+
+def _in_njy(name: str, what: str, value: Any, wave: np.ndarray) -> np.ndarray:
+    if not is_quantity(value):
+        return np.asarray(value, dtype=np.float64)
+    import astropy.units as u
+
+    try:
+        return np.asarray(value.to_value(u.nJy, u.spectral_density(wave * u.AA)), dtype=np.float64)
+    except u.UnitConversionError as error:
+        raise SkyfoldError(f"'{name}': {what} in {value.unit} is no flux density.") from error
+
+
+def _template(name: str, fwhm: Any) -> tuple[np.ndarray, float]:
+    """Table (2, n) of the templates' width over rest wavelength, and their greatest width in ln(wavelength)."""
+    if np.ndim(fwhm) == 0:
+        table = np.array([[1.0, 1e9], [float(fwhm), float(fwhm)]])
+        # a width in Angstrom is largest in ln(wavelength) at the shortest wavelength; 3500 stands for the optical's end
+        return table, float(fwhm) / 3500.0 / FWHM
+    table = np.asarray(fwhm, dtype=np.float64)
+    if table.shape[0] != 2 or table.ndim != 2 or not np.all(np.diff(table[0]) > 0) or np.any(table[1] < 0):
+        raise SkyfoldError(
+            f"'{name}': template_fwhm is a number or a pair (increasing wavelengths, widths) in Angstrom."
+        )
+    return table, float(np.max(table[1] / table[0])) / FWHM
+
+
+def _spread_out(name: str, what: str, value: Any, n: int) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim > 1 or array.ndim == 1 and len(array) != n:
+        raise SkyfoldError(f"'{name}': {what} must be a number or {n} numbers, not of shape {array.shape}.")
+    if not np.all(np.isfinite(array) & (array > 0)):
+        raise SkyfoldError(f"'{name}': {what} must be positive.")
+    return np.broadcast_to(array, (n,)).copy()
+
+
+def _smooth_number(n: int) -> int:
+    """Smallest product of 2, 3 and 5 that is no less than n: a length of fast Fourier transforms."""
+    from scipy.fft import next_fast_len
+
+    return int(next_fast_len(n, real=True))
