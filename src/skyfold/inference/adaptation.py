@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.inference.importance import Mixture, WeightedSample, defended, refit, split
+from skyfold.inference.importance import Mixture, PriorProposal, WeightedSample, defended, refit, split
 from skyfold.inference.maximum import CHUNK, evaluate
 from skyfold.inference.population import Population, fitted, moves, spread
 from skyfold.inference.psis import RELIABLE
-from skyfold.inference.tails import ALLOWED, STEPS, extended, walk
+from skyfold.inference.tails import ALLOWED, STEPS, Ridges, extended, walk
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 #: Share of the draws that come from wide copies of the proposals, and how much wider these are.
 _DEFENCE = (0.15, 2.0)
+#: Share of the draws that come from the prior, up to MANY dimensions.
+_PRIOR = 0.02
 #: Share of the effective draws wanted from which on the proposals are no longer adapted.
 _FROZEN = 0.4
 #: Above this efficiency the tails are not walked: a mixture that fits so well ends nowhere early.
@@ -34,7 +36,7 @@ _PATIENCE, _BAD = 2, 0.1
 #: Populations after which importance sampling gives up, if its efficiency still lies below this.
 _LAST, _HOPELESS = 4, 0.01
 #: Dimensions from which on a population is no better base than the weighted draws.
-_MANY = 12
+MANY = 12
 #: Share of the efficiency before the proposals were fixed below which they are fitted anew.
 _COLLAPSED = 0.4
 #: Batches with fixed proposals that the evidence comes from at least, once the first proposals were given up.
@@ -48,6 +50,8 @@ class Adaptation:
     ----------
     posterior : Posterior
     mixture : the first proposals.
+    ridges : what is joined to these and to all that are fitted to a population.
+    screened : draws of the prior (n, ndim), their log density and log-likelihood (n,); they are the first draws.
     effective : effective draws (Kish) to reach.
     rng : of the draws.
 
@@ -61,14 +65,24 @@ class Adaptation:
         Whether to give up before the evaluations are spent.
     """
 
-    def __init__(self, posterior: Posterior, mixture: Mixture, effective: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        posterior: Posterior,
+        mixture: Mixture,
+        ridges: Ridges,
+        screened: tuple[np.ndarray, ...],
+        effective: int,
+        rng: np.random.Generator,
+    ) -> None:
         self.posterior = posterior
         self.effective = effective
         self.rng = rng
-        self.sample = WeightedSample(posterior.ndim)
+        self._screened, self._ridges = screened, ridges
+        self._begin(mixture)
         self.reached = 0.0
         self.hopeless = False
-        self._propose(mixture)
+        self._propose(ridges.joined(mixture))
+        self.sample.explored = ridges.evaluations
         self._rounds = self._populations = 0
         self._frozen = self._extended = False
         self._promised = self._beyond = 0.0
@@ -77,8 +91,8 @@ class Adaptation:
 
     @property
     def spent(self) -> int:
-        """Evaluations so far."""
-        return len(self.sample) + self.sample.explored
+        """Evaluations so far, those of the screened draws left out."""
+        return self._drawn + self.sample.explored
 
     def run(self, most: int, progress: Any) -> str:
         """Go on until the draws are accepted or `most` evaluations are spent; return what is wrong, if anything is."""
@@ -106,7 +120,7 @@ class Adaptation:
         least = _FIXED * CHUNK if begun_anew else int(self._rounds > 1)
         if not self._enough or self.sample.pareto_k() >= RELIABLE or self.sample.fixed < least:
             return False
-        if self.reached > _GOOD * len(self.sample):
+        if self._efficiency > _GOOD:
             return True
         self._walkers, self._beyond = walk(self.posterior, self._mixture, self.sample, self.rng)
         self.sample.explored += STEPS * CHUNK
@@ -114,7 +128,7 @@ class Adaptation:
 
     def adapt(self) -> None:
         """Mend the proposals for the next round, or leave them as they are from now on."""
-        many = self.posterior.ndim > _MANY
+        many = self.posterior.ndim > MANY
         if len(self._walkers) and (many or self._populations):
             self._extend()
         elif len(self._walkers) or self._failed():
@@ -136,16 +150,26 @@ class Adaptation:
         return self.reached >= self.effective
 
     @property
+    def _drawn(self) -> int:
+        return len(self.sample) - len(self._screened[0])
+
+    @property
     def _efficiency(self) -> float:
-        return self.reached / len(self.sample)
+        return self.reached / max(self._drawn, 1)
+
+    def _begin(self, mixture: Mixture) -> None:
+        """Forget all draws but the screened ones."""
+        self.sample = WeightedSample(self.posterior.ndim)
+        z, density, likelihood = self._screened
+        self.sample.add(z, density, likelihood, PriorProposal(mixture.coordinates), len(z))
 
     def _propose(self, mixture: Mixture) -> None:
         self._mixture = mixture
-        self._proposal = defended(mixture, *_DEFENCE)
+        self._proposal = defended(mixture, *_DEFENCE, _PRIOR if self.posterior.ndim <= MANY else 0.0)
 
     def _wanted(self) -> int:
         """Draws of the next round: what the efficiency lets expect to be enough, in whole batches."""
-        wanted = 1.05 * (self.effective - self.reached) * len(self.sample) / self.reached
+        wanted = 1.05 * (self.effective - self.reached) / self._efficiency
         return int(np.clip(np.ceil(wanted / CHUNK), 1, 8)) * CHUNK
 
     def _failed(self) -> bool:
@@ -157,7 +181,7 @@ class Adaptation:
             return self._efficiency < _COLLAPSED * self._promised
         if self._rounds != _TRIAL or self._extended:
             return False
-        if self.posterior.ndim > _MANY:
+        if self.posterior.ndim > MANY:
             return self._efficiency < _HOPELESS
         return self._efficiency < (_POOR if self._populations < _PATIENCE else _BAD)
 
@@ -171,9 +195,9 @@ class Adaptation:
         """Begin anew with proposals fitted to a population."""
         spent = self.spent + moves(self.posterior.ndim) * CHUNK + len(self._walkers)
         self._population = spread(self.posterior, self.sample, self._walkers, self._population, self.rng)
-        mixture = fitted(self._population.members, self.sample.coordinates, self.rng)
+        mixture = self._ridges.joined(fitted(self._population.members, self.sample.coordinates, self.rng))
         self._propose(extended(mixture, self._walkers) if len(self._walkers) else mixture)
-        self.sample = WeightedSample(self.posterior.ndim)
+        self._begin(mixture)
         self.sample.explored = spent
         self._rounds, self._frozen, self._extended = 0, False, False
         self._populations += 1

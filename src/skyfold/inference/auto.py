@@ -13,11 +13,12 @@ import numpy as np
 from skyfold.inference.adaptation import Adaptation
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Laplace
+from skyfold.inference.coordinates import Laplace, log_mass
 from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture, WeightedSample
+from skyfold.inference.importance import Mixture
 from skyfold.inference.maximum import Modes, check_positive, refine, screen
 from skyfold.inference.modes import best_of, search_modes
+from skyfold.inference.tails import probe
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Modes that lie lower than the best by more than this (in log density) hold no mass that counts.
 _DEEP = 20.0
+#: Rise of the likelihood that a mode of the posterior may have to the likelihood's own maximum.
+_RISE = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,19 @@ class Auto:
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
         progress.stage("searching for modes")
-        points, density, _ = screen(posterior, self.screen, seed)
+        screened = screen(posterior, self.screen, seed)
+        points, density, _ = screened
         search = search_modes(posterior, points, density, self.starts)
         modes = search.modes
-        best = refine(posterior, modes, self.starts)
-        spent = search.evaluations + best.evaluations
+        best = None
+        spent = search.evaluations
         reason = f"{posterior.ndim} dimensions are too many for importance sampling"
-        sample = None
         if posterior.ndim <= self.max_dimension:
-            sample, reason = self._importance(posterior, modes, seed, progress)
-            spent += len(sample) + sample.explored
-        if sample is None or reason:
+            adaptation, best = self._rounds(posterior, modes, screened, seed)
+            progress.stage("importance sampling", self.effective)
+            reason = adaptation.run(self.max_evaluations, progress)
+            spent += adaptation.spent
+        if reason:
             from skyfold.inference.nuts import NUTS
 
             draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, search)
@@ -78,6 +83,11 @@ class Auto:
                 evaluations=spent + draws.evaluations,
                 seconds=clock.seconds(),
             )
+        sample = adaptation.sample
+        # modes of little mass count where their likelihood may come higher
+        if best is None or np.any(modes.log_likelihood[1:] > best.log_likelihood[0] - _RISE):
+            best = refine(posterior, modes, self.starts)
+            spent += best.evaluations
         log_evidence, error = sample.log_evidence()
         return Draws(
             method=self.name,
@@ -102,14 +112,17 @@ class Auto:
             seconds=clock.seconds(),
         )
 
-    def _importance(self, posterior: Posterior, modes: Modes, seed: int, progress: Any) -> tuple[WeightedSample, str]:
-        """Weighted draws, and why they are not to be trusted (empty when they are)."""
+    def _rounds(
+        self, posterior: Posterior, modes: Modes, screened: tuple[np.ndarray, ...], seed: int
+    ) -> tuple[Adaptation, Modes | None]:
+        """Weighted draws before the first round, and the best fit where it was found by the way."""
         modes = _relevant(modes)
-        mixture = _around(modes, Laplace.at(posterior, modes))
-        adaptation = Adaptation(posterior, mixture, self.effective, np.random.default_rng([seed, 2]))
-        progress.stage("importance sampling", self.effective)
-        reason = adaptation.run(self.max_evaluations, progress)
-        return adaptation.sample, reason
+        laplace = Laplace.at(posterior, modes)
+        heights = modes.value - laplace.coordinates.log_slope(modes.z)
+        mixture = Mixture.around(heights, laplace.means, laplace.covariance, laplace.coordinates)
+        ridges, best = probe(posterior, modes.z, mixture, log_mass(heights, laplace.covariance), self.starts)
+        rng = np.random.default_rng([seed, 2])
+        return Adaptation(posterior, mixture, ridges, screened, self.effective, rng), best
 
 
 def _relevant(modes: Modes) -> Modes:
@@ -117,9 +130,3 @@ def _relevant(modes: Modes) -> Modes:
     kept = modes.value > modes.value[0] - _DEEP
     pieces = {f.name: getattr(modes, f.name)[kept] for f in fields(modes) if f.name != "evaluations"}
     return replace(modes, **pieces)
-
-
-def _around(modes: Modes, laplace: Laplace) -> Mixture:
-    """Mixture of the Laplace approximations at the modes."""
-    heights = modes.value - laplace.coordinates.log_slope(modes.z)
-    return Mixture.around(heights, laplace.means, laplace.covariance, laplace.coordinates)

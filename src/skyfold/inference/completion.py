@@ -9,7 +9,10 @@ import numpy as np
 
 from skyfold.inference.adaptation import Adaptation
 from skyfold.inference.importance import Mixture
+from skyfold.inference.maximum import evaluate
 from skyfold.inference.population import fitted
+from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.tails import probe
 
 if TYPE_CHECKING:
     from skyfold.inference.correction import Weighed
@@ -18,12 +21,21 @@ if TYPE_CHECKING:
 
 #: Draws of the pool that the first proposals are fitted to, and the proposals' share of Laplace approximations.
 _RESAMPLED, _LAPLACE = 4096, 0.3
+#: Draws of the prior among the first.
+_SCREENED = 2048
 #: Evaluations after which it gives up.
 _MOST = 150_000
 
 
 def complete(
-    posterior: Posterior, draws: Draws, pool: Weighed, modes: Mixture, effective: int, progress: Any
+    posterior: Posterior,
+    draws: Draws,
+    pool: Weighed,
+    modes: Mixture,
+    log_mass: float,
+    batch: int,
+    effective: int,
+    progress: Any,
 ) -> tuple[Draws, str]:
     """Weighted draws in place of those of the approximation, and why they are not to be trusted (empty when they are).
 
@@ -35,6 +47,8 @@ def complete(
     draws : what the approximation gives.
     pool : its draws and weights.
     modes : Laplace approximations at the modes.
+    log_mass : log evidence, roughly.
+    batch : size of the batches in which the modes were climbed to.
     effective : effective draws (Kish) to reach.
     """
     rng = np.random.default_rng([draws.seed, 14])
@@ -48,7 +62,9 @@ def complete(
         np.concatenate([own.roots, modes.roots]),
         modes.coordinates,
     )
-    adaptation = Adaptation(posterior, mixture, effective, rng)
+    z = normal_points(_SCREENED, posterior.ndim, rng)
+    ridges, _ = probe(posterior, np.asarray(draws.mode)[None], mixture, log_mass, batch)
+    adaptation = Adaptation(posterior, mixture, ridges, (z, *evaluate(posterior, z)), effective, rng)
     progress.stage("correcting by importance sampling", effective)
     reason = adaptation.run(_MOST, progress)
     sample = adaptation.sample
@@ -60,7 +76,7 @@ def complete(
             latent=sample.z[None],
             log_likelihood=sample.likelihood[None],
             log_weights=sample.log_weights[None],
-            evaluations=draws.evaluations + adaptation.spent,
+            evaluations=draws.evaluations + adaptation.spent + _SCREENED,
             log_evidence=log_evidence,
             log_evidence_error=error,
             diagnostics={

@@ -71,6 +71,13 @@ class Laplace:
         return cls(coordinates, coordinates.from_latent(modes.z), _covariance(data, modes.z, unit))
 
 
+def log_mass(heights: np.ndarray, covariance: np.ndarray) -> float:
+    """Log mass of Laplace approximations; `heights` (n,) are the log density at the modes, the prior being -|z|^2/2."""
+    ndim = covariance.shape[1]
+    each = heights - 0.5 * ndim * np.log(2.0 * np.pi) + 0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1]
+    return float(np.logaddexp.reduce(each))
+
+
 def _covariance(data: np.ndarray, z: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """Inverse of the data's metric plus that of the prior, which has variance 1/12 in a unit interval."""
     stretch = np.where(unit, np.sqrt(2.0 * np.pi) * np.exp(0.5 * z**2), 1.0)

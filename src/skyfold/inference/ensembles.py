@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 CHUNK, TUNING, KEPT = 50, 200, 1000
 #: Autocorrelation times of burn-in, and those that the rest must have.
 BURN, ENOUGH = 10.0, 50.0
+#: Most latent dimensions: ensembles of walkers that span more move too slowly to be of use, and fill the memory.
+MOST_DIMENSIONS = 200
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class AIES:
         Steps after which it gives up.
     screen, starts : int
         Prior draws and starts in the search for the modes.
+
+    Raises
+    ------
+    SkyfoldError
+        If there are more than 200 latent dimensions.
 
     References
     ----------
@@ -301,6 +308,11 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
     import arviz  # noqa: F401  # both are slow to import, which is not sampling
     import numpyro.infer  # noqa: F401
 
+    if posterior.ndim > MOST_DIMENSIONS:
+        raise SkyfoldError(
+            f"{method.name} is of no use in {posterior.ndim} dimensions: an ensemble must have more walkers than there "
+            f"are dimensions, and moves by small steps only. Up to {MOST_DIMENSIONS} are accepted; use nuts or mgvi."
+        )
     clock = Clock()
     state = checkpoint.load()
     walkers = _Walkers(**state) if state else _Walkers.started(method, posterior, seed, progress)

@@ -160,9 +160,10 @@ def _jacobian(kernel: Kernel, z: jax.Array) -> jax.Array:
 
 def metric(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     """Fisher metric (ndim, ndim) of the data, the prior left out, at a latent vector; no new executable."""
-    limit = np.full(posterior.ndim, np.inf)
     starts = np.repeat(z[None], STARTS, axis=0)
-    return np.asarray(maximum.climb_batch(posterior.kernel, starts, -limit, limit, 0.0, 1)[4])[0]
+    limit = np.full(starts.shape, np.inf)
+    found = maximum.climb_between(posterior, starts, -limit, limit, with_prior=False, max_steps=1)
+    return found.metric[0] - np.eye(posterior.ndim)
 
 
 def latent_covariance(posterior: Posterior, z: np.ndarray) -> np.ndarray:

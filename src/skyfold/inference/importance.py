@@ -135,6 +135,52 @@ def log_sum(logs: np.ndarray) -> np.ndarray:
         return np.log(logs.sum(axis=0)) + finite
 
 
+@dataclass(frozen=True)
+class PriorProposal:
+    """The prior as a proposal: it reaches what no mode and no walk leads to, where the data allow it.
+
+    A component that the data hardly need leaves a plateau of small likelihood and large volume beside the mode. It can
+    hold some thousandths of the mass many widths away, where fitted proposals never draw.
+    """
+
+    coordinates: Coordinates
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw latent vectors (n, ndim)."""
+        return rng.standard_normal((n, self.coordinates.unit.size))
+
+    def log_density_at(self, t: np.ndarray) -> np.ndarray:
+        """Log density (n,) in the coordinates: one in unit intervals, standard normal elsewhere."""
+        return np.sum(np.where(self.coordinates.unit, 0.0, -0.5 * t**2 - 0.5 * np.log(2.0 * np.pi)), axis=1)
+
+
+@dataclass(frozen=True)
+class Defended:
+    """A mixture of which a share is the prior."""
+
+    mixture: Mixture
+    share: float
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Coordinates of the mixture."""
+        return self.mixture.coordinates
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw `n` points; return the latent vectors of those inside the prior's support."""
+        few = round(self.share * n)
+        return np.concatenate([PriorProposal(self.coordinates).draw(few, rng), self.mixture.draw(n - few, rng)])
+
+    def log_density_at(self, t: np.ndarray) -> np.ndarray:
+        """Log density (n,) in the coordinates."""
+        own = np.log1p(-self.share) + self.mixture.log_density_at(t)
+        return np.logaddexp(own, np.log(self.share) + PriorProposal(self.coordinates).log_density_at(t))
+
+
+#: Anything that draws can come from.
+Proposal = Mixture | PriorProposal | Defended
+
+
 class WeightedSample:
     """All draws of all rounds with their deterministic-mixture weights."""
 
@@ -146,13 +192,13 @@ class WeightedSample:
         self.drawn = 0
         self.explored = 0
         self._frozen: tuple[int, int] | None = None
-        self._proposals: list[tuple[int, Mixture]] = []
+        self._proposals: list[tuple[int, Proposal]] = []
         self._slope = np.empty(0)
         # densities, in the mixtures' coordinates: of all proposals but the last, times their draws; of the last
         self._earlier = np.empty(0)
         self._last = np.empty(0)
 
-    def add(self, z: np.ndarray, density: np.ndarray, likelihood: np.ndarray, mixture: Mixture, drawn: int) -> None:
+    def add(self, z: np.ndarray, density: np.ndarray, likelihood: np.ndarray, mixture: Proposal, drawn: int) -> None:
         """Add a round of `drawn` draws of `mixture`, of which those inside the prior's support are given.
 
         A mixture that is that of the round before costs no second look at the draws that there are.
@@ -279,20 +325,22 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
     return Mixture(shares / shares.sum(), np.array(means), np.array(roots), mixture.coordinates)
 
 
-def defended(mixture: Mixture, share: float, inflation: float) -> Mixture:
-    """Add to every component a wide copy of itself, so that no tail goes unseen.
+def defended(mixture: Mixture, share: float, inflation: float, prior: float = 0.0) -> Mixture | Defended:
+    """Add to every component a wide copy of itself, and the prior, so that no tail goes unseen.
 
     Parameters
     ----------
     share : weight of all wide copies together.
     inflation : factor on their widths.
+    prior : share of the prior.
     """
-    return Mixture(
+    wide = Mixture(
         np.concatenate([(1.0 - share) * mixture.weights, share * mixture.weights]),
         np.concatenate([mixture.means, mixture.means]),
         np.concatenate([mixture.roots, inflation * mixture.roots]),
         mixture.coordinates,
     )
+    return Defended(wide, prior) if prior else wide
 
 
 def split(mixture: Mixture, sample: WeightedSample) -> Mixture:

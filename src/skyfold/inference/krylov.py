@@ -59,7 +59,7 @@ class Large:
         progress.stage("moving the mean", method.rounds)
         while state["moved"] > method.tolerance and state["rounds"] < method.rounds:
             start = np.asarray(state["mean"])
-            offsets, _ = self._samples(start, method.pairs, np.random.default_rng([seed, 23]))
+            offsets, _, drawing = self._samples(start, method.pairs, np.random.default_rng([seed, 23]))
             mean, steps = self._descend(start, offsets, method.newton)
             moved = mean - start
             product = np.asarray(applied(posterior.kernel, start, moved))
@@ -67,7 +67,7 @@ class Large:
                 mean=mean,
                 moved=float(np.sqrt(moved @ product / len(mean))),
                 rounds=int(state["rounds"]) + 1,
-                steps=int(state["steps"]) + steps,
+                steps=int(state["steps"]) + steps + drawing,
             )
             progress.update(float(state["rounds"]), f"moved by {float(state['moved']):.3f} sd")
             checkpoint.save(**state)
@@ -86,8 +86,8 @@ class Large:
         kernel = self.posterior.kernel
         cost = 0
         for _ in range(most):
-            value, gradient, change = (np.asarray(a) for a in newton(kernel, mean + offsets))
-            cost += len(offsets)
+            value, gradient, change, products = (np.asarray(a) for a in newton(kernel, mean + offsets))
+            cost += len(offsets) * (1 + 2 * int(products))
             promise, size = float(gradient @ change), 1.0
             if promise < 1e-2 * self.method.tolerance**2 * len(mean):
                 break
@@ -99,24 +99,28 @@ class Large:
             mean = mean + size * change
         return mean, cost
 
-    def _samples(self, mean: np.ndarray, pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Antithetic offsets (2 pairs, ndim) from the mean, and the residuals of their equations (2 pairs,)."""
+    def _samples(self, mean: np.ndarray, pairs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+        """Antithetic offsets (2 pairs, ndim) from the mean, residuals of their equations (2 pairs,), and what it took.
+
+        A product with the metric counts as two evaluations with a derivative: one forward, one backward.
+        """
         sizes = [o.n_data for _, o in self.posterior.pairs.values()]
-        offsets, missed = [], []
+        offsets, missed, cost = [], [], 0
         for _ in range(0, pairs, _BATCH):
             data = tuple(rng.standard_normal((_BATCH, n)) for n in sizes)
             prior = rng.standard_normal((_BATCH, len(mean)))
-            found, miss = drawn(self.posterior.kernel, mean, data, prior, bent=self.method.bent)
+            found, miss, products = drawn(self.posterior.kernel, mean, data, prior, bent=self.method.bent)
+            cost += 2 * int(products)
             offsets.append(np.asarray(found))
             missed.append(np.asarray(miss))
         both, miss = np.concatenate(offsets, axis=1)[:, :pairs], np.concatenate(missed, axis=1)[:, :pairs]
-        return both.reshape(-1, len(mean)), miss.ravel()
+        return both.reshape(-1, len(mean)), miss.ravel(), cost
 
     def _draws(self, state: dict[str, Any], seed: int, progress: Any, clock: Clock) -> Draws:
         method, posterior = self.method, self.posterior
         mean = np.asarray(state["mean"])
         progress.stage("drawing")
-        offsets, missed = self._samples(mean, method.draws // 2, np.random.default_rng([seed, 24]))
+        offsets, missed, drawing = self._samples(mean, method.draws // 2, np.random.default_rng([seed, 24]))
         z = mean + offsets
         kernel = posterior.kernel
         slopes = np.concatenate([divergence(kernel, z[i : i + _BATCH])[1] for i in range(0, len(z), _BATCH)])
@@ -165,8 +169,8 @@ class Large:
             converged=sound and settled and unsolved <= 0.01,
             messages=messages,
             seed=seed,
-            evaluations=int(state["steps"]) + 2 * len(z),
-            gradients=int(state["steps"]) + len(z),
+            evaluations=int(state["steps"]) + drawing + 4 * len(z),
+            gradients=int(state["steps"]) + drawing + 3 * len(z),
             best=z[int(np.argmax(judged.own.log_likelihood))],
             mode=np.asarray(state["mode"]),
             diagnostics={
@@ -196,8 +200,24 @@ def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any, Any]:
     return product, pull, tuple(jnp.sqrt(f) for f in fisher)
 
 
-def _inverse(product: Any, v: jax.Array) -> jax.Array:
-    return jax.scipy.sparse.linalg.cg(product, v, tol=_TOLERANCE, maxiter=_ITERATIONS)[0]
+def _inverse(product: Any, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inverse of the metric times v (ndim,) by conjugate gradients, and how many products that took."""
+    enough = _TOLERANCE**2 * (v @ v)
+
+    def unfinished(state: Any) -> jax.Array:
+        count, _, _, _, square = state
+        return (count < _ITERATIONS) & (square > enough)
+
+    def step(state: Any) -> Any:
+        count, x, left, direction, square = state
+        image = product(direction)
+        along = square / jnp.maximum(direction @ image, 1e-300)
+        x, left = x + along * direction, left - along * image
+        new = left @ left
+        return count + 1, x, left, left + new / jnp.maximum(square, 1e-300) * direction, new
+
+    count, x, *_ = jax.lax.while_loop(unfinished, step, (0, jnp.zeros_like(v), v, v, v @ v))
+    return x, jnp.asarray(count)
 
 
 @jit
@@ -221,8 +241,8 @@ def divergence(kernel: Kernel, points: jax.Array) -> tuple[jax.Array, jax.Array]
 
 
 @jit
-def newton(kernel: Kernel, points: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Mean log density over points (n, ndim), its gradient, and the Newton step with the mean metric."""
+def newton(kernel: Kernel, points: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Mean log density over points (n, ndim), its gradient, the Newton step by the mean metric, and its products."""
     value, gradient = jax.vmap(jax.value_and_grad(kernel.log_density))(points)
     mean = jnp.mean(gradient, axis=0)
     middle, push = jax.linearize(jax.vmap(kernel.expected), points)
@@ -235,32 +255,35 @@ def newton(kernel: Kernel, points: jax.Array) -> tuple[jax.Array, jax.Array, jax
         pushed = push(jnp.broadcast_to(v, points.shape))
         return v + jnp.mean(pull(tuple(f * t for f, t in zip(fisher, pushed, strict=True)))[0], axis=0)
 
-    return jnp.mean(value), mean, _inverse(product, mean)
+    return jnp.mean(value), mean, *_inverse(product, mean)
 
 
 @partial(jit, static_argnames="bent")
 def drawn(
     kernel: Kernel, mean: jax.Array, data: tuple[jax.Array, ...], prior: jax.Array, *, bent: bool
-) -> tuple[jax.Array, jax.Array]:
-    """Offsets (2, n, ndim) of samples and their mirror images from white noise, and residuals in sds (2, n)."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Offsets (2, n, ndim) of samples and their mirror images from white noise, residuals in sds (2, n), products."""
     product, pull, roots = _metric_at(kernel, mean)
 
     def image(z: jax.Array) -> jax.Array:
         return z - mean + pull(tuple(r * x for r, x in zip(roots, lift(kernel, mean, z), strict=True)))[0]
 
-    def one(data: tuple[jax.Array, ...], prior: jax.Array, sign: float) -> tuple[jax.Array, jax.Array]:
+    def one(data: tuple[jax.Array, ...], prior: jax.Array, sign: float) -> tuple[jax.Array, jax.Array, jax.Array]:
         vector = sign * (prior + pull(tuple(r * n for r, n in zip(roots, data, strict=True)))[0])
-        offset = _inverse(product, vector)
+        offset, products = _inverse(product, vector)
         if not bent:
             left = vector - product(offset)
-            return offset, jnp.sqrt(jnp.mean(left * left))
+            return offset, jnp.sqrt(jnp.mean(left * left)), products + 1
 
-        def chord(_: int, z: jax.Array) -> jax.Array:
-            return z - _inverse(product, image(z) - vector)
+        def chord(_: int, state: Any) -> Any:
+            z, products = state
+            change, more = _inverse(product, image(z) - vector)
+            return z - change, products + more + 1
 
-        z = jax.lax.fori_loop(0, _CHORDS, chord, mean + offset)
+        z, products = jax.lax.fori_loop(0, _CHORDS, chord, (mean + offset, products))
         left = image(z) - vector
-        return z - mean, jnp.sqrt(jnp.maximum(left @ _inverse(product, left), 0.0) / left.size)
+        inverse, more = _inverse(product, left)
+        return z - mean, jnp.sqrt(jnp.maximum(left @ inverse, 0.0) / left.size), products + more + 1
 
     both = [jax.vmap(partial(one, sign=sign))(data, prior) for sign in (1.0, -1.0)]
-    return jnp.stack([b[0] for b in both]), jnp.stack([b[1] for b in both])
+    return jnp.stack([b[0] for b in both]), jnp.stack([b[1] for b in both]), sum(jnp.sum(b[2]) for b in both)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 #: Differences of means (in standard deviations) and of standard deviations (relative) that are passed over.
-_CLOSE = 0.2
+_CLOSE, _CLOSE_SD = 0.1, 0.05
 #: Effective draws that corrected ones must reach.
 _LEAST_ESS = 400.0
 #: Most Newton steps from the mode in latent coordinates to that in the coordinates of the approximation.
@@ -108,7 +108,10 @@ class Laplace:
             seed=seed,
             evaluations=spent + len(z),
             log_evidence=true_evidence if self.corrected else own_evidence,
-            log_evidence_error=float(np.hypot(error, search.unseen)) if self.corrected else None,
+            # that of the approximation is off by as much as the weights say
+            log_evidence_error=float(
+                np.hypot(np.hypot(error, search.unseen), 0.0 if self.corrected else true_evidence - own_evidence)
+            ),
             best=best_of(posterior, best, z, likelihood, self.starts),
             mode=modes.z[0],
             diagnostics={
@@ -338,7 +341,7 @@ def _complaints(quality: dict[str, float], corrected: bool, evidence_offset: flo
             f"{100 * quality['efficiency']:.1f}% efficient; {off}, if these weights can be trusted at all; use 'auto' "
             "or 'nuts'"
         )
-    elif not corrected and max(quality["mean_offset"], quality["sd_offset"]) > _CLOSE:
+    elif not corrected and (quality["mean_offset"] > _CLOSE or quality["sd_offset"] > _CLOSE_SD):
         found.append(f"the posterior is not normal: {off}; use Laplace(corrected=True)")
     if corrected and quality["effective"] < _LEAST_ESS:
         found.append(

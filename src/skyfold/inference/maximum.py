@@ -272,18 +272,36 @@ def climb(
 
     if posterior.ndim > lbfgs.LARGE:
         return lbfgs.ascend(posterior, starts, with_prior=with_prior)
-    low, high = posterior.latent_bounds()
-    weight = 1.0 if with_prior else 0.0
+    bounds = posterior.latent_bounds()
+    found = climb_between(posterior, starts, *bounds, with_prior=with_prior, max_steps=max_steps, patience=patience)
+    finite = np.isfinite(found.value)
+    if not finite.any():
+        raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
+    return distinct(found, np.flatnonzero(finite))
+
+
+def climb_between(
+    posterior: Posterior,
+    starts: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    *,
+    with_prior: bool | np.ndarray = True,
+    max_steps: int = 200,
+    patience: int = PATIENCE,
+) -> Modes:
+    """Where each of the starts (n, ndim) ends inside latent bounds, for all (ndim,) or for each (n, ndim).
+
+    Bounds that coincide hold a coordinate. `with_prior` is for all or for each; the metric always holds the prior's.
+    """
+    weight = np.broadcast_to(np.where(with_prior, 1.0, 0.0), len(starts))
+    low, high = np.broadcast_to(low, starts.shape), np.broadcast_to(high, starts.shape)
     z, value, likelihood, gradient, metric, decrement, steps = (
         np.asarray(a) for a in climb_batch(posterior.kernel, starts, low, high, weight, max_steps, patience)
     )
-    full = metric + (1.0 - weight) * np.eye(posterior.ndim)
+    full = metric + (1.0 - weight)[:, None, None] * np.eye(posterior.ndim)
     cost = (int(steps) + 1) * len(starts) * (posterior.ndim + 1)
-    finite = np.isfinite(value)
-    if not finite.any():
-        raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
-    found = Modes(z, value, likelihood, gradient, full, decrement < 1e-6, cost, np.ones(len(z), dtype=int))
-    return distinct(found, np.flatnonzero(finite))
+    return Modes(z, value, likelihood, gradient, full, decrement < 1e-6, cost, np.ones(len(z), dtype=int))
 
 
 def joined(one: Modes, other: Modes) -> Modes:
@@ -324,18 +342,21 @@ def climb_batch(
     starts: jax.Array,
     low: jax.Array,
     high: jax.Array,
-    weight: float,
+    weight: jax.Array | float,
     max_steps: int,
     patience: int = PATIENCE,
 ) -> tuple[jax.Array, ...]:
-    """Damped Fisher scoring from starts (n, ndim) at once, inside latent bounds, with the prior weighted by `weight`.
+    """Damped Fisher scoring from starts (n, ndim) at once, with the prior weighted by `weight`.
 
+    Latent bounds (ndim,) or (n, ndim) and weights, one or (n,), are those of all starts or of each.
     Returns latent vectors, values, log-likelihoods, gradients, metrics, the last promised gains, and the steps taken.
     """
     n, ndim = starts.shape
+    low, high = jnp.broadcast_to(low, starts.shape), jnp.broadcast_to(high, starts.shape)
+    weights = jnp.broadcast_to(jnp.asarray(weight, dtype=starts.dtype), n)
 
     @jax.vmap
-    def linearise(z: jax.Array) -> tuple[jax.Array, ...]:
+    def linearise(z: jax.Array, weight: jax.Array) -> tuple[jax.Array, ...]:
         likelihood, gradient, metric = kernel.linearised(z)
         prior = -0.5 * jnp.sum(z**2)
         if not all(p.exact for p in kernel.priors):
@@ -348,7 +369,9 @@ def climb_batch(
         return value, likelihood, gradient, metric
 
     @jax.vmap
-    def propose(z: jax.Array, gradient: jax.Array, metric: jax.Array, damping: jax.Array) -> tuple[jax.Array, ...]:
+    def propose(
+        z: jax.Array, gradient: jax.Array, metric: jax.Array, damping: jax.Array, low: jax.Array, high: jax.Array
+    ) -> tuple[jax.Array, ...]:
         # coordinates at a bound that would go past it are held
         held = ((z <= low) & (gradient < 0)) | ((z >= high) & (gradient > 0))
         free = jnp.where(held, 0.0, 1.0)
@@ -362,7 +385,7 @@ def climb_batch(
     def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
         # linearises at the proposed points first, so that one trace of the model serves start and steps alike
         step, new, promised, z, value, likelihood, gradient, metric, damping, decrement = state
-        new_value, new_likelihood, new_gradient, new_metric = linearise(new)
+        new_value, new_likelihood, new_gradient, new_metric = linearise(new, weights)
         up = (new_value > value) | (step == 0)
         z, gradient = jnp.where(up[:, None], new, z), jnp.where(up[:, None], new_gradient, gradient)
         value, likelihood = jnp.where(up, new_value, value), jnp.where(up, new_likelihood, likelihood)
@@ -371,7 +394,7 @@ def climb_batch(
         decrement = jnp.where((damping < 0.1) & (step > 0), jnp.abs(promised), decrement)
         damping = jnp.where(step == 0, damping, jnp.where(up, damping * 0.2, damping * 4.0))
         damping = jnp.clip(damping, 1e-10, 10 * _MAX_DAMPING)
-        new, promised = propose(z, gradient, metric, damping)
+        new, promised = propose(z, gradient, metric, damping, low, high)
         return step + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement
 
     def unfinished(state: tuple[Any, ...]) -> jax.Array:
@@ -402,8 +425,8 @@ def linearise(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarra
 
     `size`, at least n, is that of the batches that `climb` was given: no new executable.
     """
-    limit = np.full(posterior.ndim, np.inf)
     padded = z[np.arange(size) % len(z)]
-    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, 1.0, 1, PATIENCE)
+    limit = np.full(padded.shape, np.inf)
+    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, np.ones(len(padded)), 1, PATIENCE)
     value = np.asarray(value)[: len(z)] + 0.5 * np.sum(z**2, axis=1)
     return value, np.asarray(gradient)[: len(z)] + z

@@ -19,10 +19,20 @@ from scipy.special import logsumexp
 from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
-from skyfold.inference.correction import Judged, check_correction, judge, log_scouts, missed_modes, scouts, weigh
+from skyfold.inference.correction import (
+    WALKS,
+    Judged,
+    check_correction,
+    judge,
+    log_scouts,
+    missed_modes,
+    scouts,
+    walked,
+    weigh,
+)
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend
-from skyfold.inference.maximum import refine, screen
+from skyfold.inference.maximum import evaluate, refine, screen
 from skyfold.inference.modes import MOST_UNSEEN, search_modes
 from skyfold.inference.quasirandom import normal_points
 from skyfold.inference.starts import best_fit, incomplete
@@ -97,7 +107,7 @@ class MGVI:
             progress.update(float(state["rounds"]), f"moved by {float(state['moved']):.3f} sd")
             checkpoint.save(**state)
         root = self._root(posterior, state["mean"])
-        judged, misses = self._judged(posterior, np.asarray(state["mean"]), root, seed)
+        judged, misses, solving = self._judged(posterior, np.asarray(state["mean"]), root, seed)
         missed: float = 0.0
         more: tuple[str, ...] = ()
         if len(np.asarray(state["modes"])) > 1:
@@ -121,7 +131,8 @@ class MGVI:
         covered = not missed and unseen <= MOST_UNSEEN
         z, likelihood, log_weights = judged.kept(self.correction)
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
-        gradients = int(state["steps"]) * len(base)
+        # a metric takes a derivative along every coordinate
+        gradients = int(state["steps"]) * len(base) * (posterior.ndim + 1) + int(state["solving"]) + solving
         draws = Draws(
             method=self.name,
             latent=z[None],
@@ -130,7 +141,7 @@ class MGVI:
             converged=sound and settled and misses <= _MISSES and covered,
             messages=messages,
             seed=seed,
-            evaluations=int(state["spent"]) + gradients + len(judged.pool.raw),
+            evaluations=int(state["spent"]) + gradients + len(judged.pool.raw) + WALKS,
             gradients=gradients,
             log_evidence=log_evidence,
             log_evidence_error=None if error is None else float(np.hypot(error, unseen)),
@@ -170,6 +181,7 @@ class MGVI:
             "moved": np.inf,
             "rounds": 0,
             "steps": 0,
+            "solving": 0,
         }
 
     def _root(self, posterior: Posterior, mean: np.ndarray) -> np.ndarray:
@@ -181,7 +193,8 @@ class MGVI:
         """Draw samples around the mean, then move the mean, the samples with it, to where the divergence is least."""
         start = mean = np.asarray(state["mean"])
         root = self._root(posterior, mean)
-        offsets = self._samples(posterior, mean, root, base) - mean
+        samples, solving = self._samples(posterior, mean, root, base)
+        offsets = samples - mean
         value, gradient, metric = (np.asarray(a) for a in sampled(posterior.kernel, mean + offsets))
         steps = 2
         for _ in range(self.newton):
@@ -205,14 +218,18 @@ class MGVI:
             moved=float(np.sqrt(np.mean(moved**2))),
             rounds=int(state["rounds"]) + 1,
             steps=int(state["steps"]) + steps,
+            solving=int(state["solving"]) + solving,
         )
 
-    def _samples(self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """Latent vectors (n, ndim) of base draws (n, ndim)."""
+    def _samples(
+        self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, base: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """Latent vectors (n, ndim) of base draws (n, ndim), and the evaluations that they took."""
         if not self.bent:
-            return mean + solve_triangular(root, base.T, lower=True, trans=1).T
-        z = np.asarray(solved(posterior.kernel, mean, root, blocks(base)))
-        return z.reshape(-1, posterior.ndim)[: len(base)]
+            return mean + solve_triangular(root, base.T, lower=True, trans=1).T, 0
+        inner = blocks(base)
+        z, steps = (np.asarray(a) for a in solved(posterior.kernel, mean, root, inner))
+        return z.reshape(-1, posterior.ndim)[: len(base)], int(steps.sum()) * inner.shape[1] * (posterior.ndim + 1)
 
     def _standard(
         self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, z: np.ndarray
@@ -226,28 +243,39 @@ class MGVI:
             e, log_de = (z - mean) @ root, np.full(len(z), np.sum(np.log(np.diagonal(root))))
         return e, -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
 
-    def _judged(self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, seed: int) -> tuple[Judged, float]:
-        """Draws of q and of scouts, wide copies of it and of the metric's normal, and the share not solved."""
+    def _judged(self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, seed: int) -> tuple[Judged, float, int]:
+        """Draws of q and of scouts, wide copies of it and of the metric's normal; what is not solved, what it took."""
         rng = np.random.default_rng([seed, 22])
         ndim, few = posterior.ndim, self.draws // 4
         base = np.concatenate([normal_points(self.draws, ndim, rng), scouts(few, ndim, rng)])
-        z = self._samples(posterior, mean, root, base)
+        z, solving = self._samples(posterior, mean, root, base)
         wide = mean + solve_triangular(root, scouts(few, ndim, rng).T, lower=True, trans=1).T
         z = np.concatenate([z, wide])
-        plain = (z - mean) @ root
         log_root = np.sum(np.log(np.diagonal(root)))
         e, log_q = self._standard(posterior, mean, root, z)
+        solving += len(z) * (ndim + 1) if self.bent else 0
         log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
         missed = np.any(np.abs(e[: len(base)] - base) > _MISS, axis=1)
         misses = float(np.mean(missed[: self.draws]))
         log_de[: len(base)][missed], log_q[: len(base)][missed] = -np.inf, -np.inf
         share = few / (self.draws + 2 * few)
-        pieces = [
-            log_q + np.log(1.0 - 2.0 * share),
-            log_scouts(e) + log_de + np.log(share),
-            log_scouts(plain) + log_root + np.log(share),
-        ]
-        return weigh(posterior, z, z, log_q, self.draws, logsumexp(pieces, axis=0)), misses
+
+        def mixed(z: np.ndarray, e: np.ndarray, log_de: np.ndarray) -> np.ndarray:
+            normal = log_de - 0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi)
+            pieces = [
+                normal + np.log(1.0 - 2.0 * share),
+                log_scouts(e) + log_de + np.log(share),
+                log_scouts((z - mean) @ root) + log_root + np.log(share),
+            ]
+            return logsumexp(pieces, axis=0)
+
+        def look(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            e, log_q = self._standard(posterior, mean, root, z)
+            log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
+            return evaluate(posterior, z)[0], mixed(z, e, log_de)
+
+        judged = weigh(posterior, z, z, log_q, self.draws, mixed(z, e, log_de))
+        return walked(judged, look, seed), misses, solving
 
 
 @dataclass(frozen=True)

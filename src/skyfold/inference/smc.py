@@ -26,6 +26,7 @@ from skyfold.inference.importance import Mixture
 from skyfold.inference.maximum import check_positive, choose_starts, climb, evaluate, refine
 from skyfold.inference.modes import best_of
 from skyfold.inference.mutation import correlation, fit, move, prior_mixture
+from skyfold.inference.stein import complaint, departures
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -40,7 +41,8 @@ _STUCK = 1e-14
 class SMC:
     """Adaptive tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006).
 
-    It needs no gradients and no search for modes, follows several of them, and gives the evidence.
+    It needs no search for modes, follows several of them, and gives the evidence. Gradients serve in the end only, to
+    see whether the draws stop short of where the posterior goes on (`skyfold.inference.stein`).
 
     Parameters
     ----------
@@ -86,6 +88,11 @@ class SMC:
         import arviz  # noqa: F401  # slow to import, which is not sampling
         import blackjax  # noqa: F401
 
+        if self.particles * self.populations < 5 * posterior.ndim:
+            raise SkyfoldError(
+                f"{self.particles * self.populations} particles cannot span {posterior.ndim} dimensions, which takes "
+                f"five per dimension: use SMC(particles={-(-5 * posterior.ndim // self.populations)}), or nuts."
+            )
         clock = Clock()
         state = checkpoint.load()
         swarm = _Swarm(**state) if state else _Swarm.started(self, posterior, seed)
@@ -301,7 +308,8 @@ def _finished(
     scatter = float(ratio.std(ddof=1) / np.sqrt(populations) * stdtrit(populations - 1, 0.8413))
     error = max(scatter, float(np.sqrt(swarm.variance.mean() / populations)))
     table = dict(zip(_COLUMNS, swarm.history.T, strict=True))
-    messages = _complaints(method, quality, table)
+    departure, its_error = departures(posterior, latent)
+    messages = (*_complaints(method, quality, table), *complaint(posterior, departure, its_error))
     return Draws(
         method=method.name,
         latent=latent,
@@ -309,7 +317,8 @@ def _finished(
         converged=not messages,
         messages=messages,
         seed=seed,
-        evaluations=swarm.evaluations + len(flat) + modes.evaluations + best.evaluations,
+        evaluations=swarm.evaluations + 2 * len(flat) + modes.evaluations + best.evaluations,
+        gradients=len(flat),
         log_evidence=float(logsumexp(swarm.log_evidence) - np.log(populations)),
         log_evidence_error=error,
         best=best_of(posterior, best, flat, likelihood, method.starts),
@@ -322,6 +331,8 @@ def _finished(
             "correlation": float(table["correlation"].max()),
             "components": int(table["components"][-1]),
             "ancestors": int(min(len(np.unique(own)) for own in swarm.ancestors)),
+            "stein": departure,
+            "stein_error": its_error,
             "log_evidence_scatter": float(swarm.log_evidence.std(ddof=1)),
             "modes": len(modes.z),
         },

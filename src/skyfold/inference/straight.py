@@ -83,11 +83,14 @@ def standard(
 
 
 @jit
-def solved(kernel: Kernel, centre: jax.Array, root: jax.Array, e: jax.Array) -> jax.Array:
-    """Latent vectors z with root^-1 G(z) = e for standard coordinates (blocks, n, ndim), by damped Newton steps."""
+def solved(kernel: Kernel, centre: jax.Array, root: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Latent vectors z with root^-1 G(z) = e for standard coordinates (blocks, n, ndim), by damped Newton steps.
+
+    Second is how many steps each block took (blocks,); in one, every point is evaluated with all its tangents.
+    """
     j = rows(kernel, centre)
 
-    def block(e: jax.Array) -> jax.Array:
+    def block(e: jax.Array) -> tuple[jax.Array, jax.Array]:
         def residual(z: jax.Array, e: jax.Array) -> jax.Array:
             return solve_triangular(root, _straight(kernel, centre, j, z, True), lower=True) - e
 
@@ -108,7 +111,8 @@ def solved(kernel: Kernel, centre: jax.Array, root: jax.Array, e: jax.Array) -> 
         first = centre + jax.vmap(lambda e: solve_triangular(root, e, lower=True, trans=1))(e)
         far = jnp.full(len(e), jnp.inf)
         state = (0, first, far, jnp.ones(len(e)), first, jnp.zeros_like(first))
-        return jax.lax.while_loop(unfinished, step, state)[1]
+        count, z, *_ = jax.lax.while_loop(unfinished, step, state)
+        return z, jnp.asarray(count)
 
     return jax.lax.map(block, e)
 

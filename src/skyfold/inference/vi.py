@@ -21,7 +21,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.ascent import STEPS, Ascent, Optimiser, first_state
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Coordinates, Laplace
+from skyfold.inference.coordinates import Coordinates, Laplace, log_mass
 from skyfold.inference.correction import (
     CORRECTIONS,
     WALKED,
@@ -229,7 +229,9 @@ class VI:
         means, covariances = coordinates.from_latent(fit.modes), fit.covariances
         heights = fit.masses - 0.5 * np.linalg.slogdet(covariances)[1]
         modes = Mixture.around(heights, means, covariances, coordinates)
-        found, reason = complete(posterior, draws, judged.pool, modes, self.draws, progress)
+        found, reason = complete(
+            posterior, draws, judged.pool, modes, log_mass(heights, covariances), self.starts, self.draws, progress
+        )
         error = found.log_evidence_error
         return replace(
             found,
