@@ -2,11 +2,12 @@
 
 Each run is a process of its own with a time limit, and is kept in a folder as one small JSON file; what is there
 already is not done again. Marginals are compared with exact moments where the problem has them, otherwise with a long
-reference run that is kept in the same folder. Evidence is compared with the exact one, or with a nested sampler's.
+reference run that is kept in the same folder. Evidence is compared with the exact one, or with that of a long run of an
+independent nested sampler. The table is written between two marks of the page.
 
     python benchmarks/methods.py --out docs/methods --data FOLDER                        # everything: hours
     python benchmarks/methods.py --out docs/methods --problems banana --methods auto nuts
-    python benchmarks/methods.py --out docs/methods --table                              # what there is
+    python benchmarks/methods.py --out docs/methods --table --page docs/methods_table.md # what there is
 """
 
 from __future__ import annotations
@@ -27,24 +28,49 @@ from problems import PROBLEMS, Problem, problem
 BIAS, WIDTH = 0.10, 0.05
 #: Standard deviations of noise that are allowed; there are hundreds of comparisons.
 NOISE = 4.0
-#: Methods that give a point: their distance from the reference is shown and not judged.
-POINTS = ("mle", "map")
+#: Errors of both by which an evidence may be away from the reference's.
+ERRORS = 3.0
+#: Effective draws below which a flagged run is not judged: almost nothing could be wrong.
+FEW = 100
+#: Problems whose reference has no evidence, that another run must give.
+EVIDENCE = ("ulx4", "perseus")
+#: Marks of a page between which the table is put.
+MARKS = ("<!-- table begins -->", "<!-- table ends -->")
 #: Problems that a method does not claim, with the reason.
-NOT_CLAIMED: dict[tuple[str, str], str] = {}
+NOT_CLAIMED: dict[tuple[str, str], str] = {
+    (
+        method,
+        "field",
+    ): "one likelihood after the other, or regions around live points, are of no use in 1,004 dimensions"
+    for method in ("dynesty", "nautilus", "ultranest")
+}
 
 
 # -- one run -----------------------------------------------------------------------------------------------------------
 
 
 def reference_method(name: str) -> Any:
-    """Return the settings of the long run that the others are compared with."""
+    """Return the settings of the long run that the others are compared with.
+
+    Of `spectrum` and the two modes that is an independent package's nested sampler: chains that pass every test may
+    still not have gone to a far tail of a few thousandths of the mass, and do not jump between modes.
+    """
     import skyfold as sf
 
-    if name == "two temperatures":
-        return sf.Auto(effective=100_000, max_evaluations=1_000_000)
+    if name == "ulx4":
+        return sf.NUTS(chains=8, warmup=1000, draws=5000, max_draws=40_000, target_accept=0.9)
+    if name == "perseus":
+        return sf.NUTS(chains=8, warmup=1000, draws=2000, max_draws=8000, target_accept=0.9)
     if name == "field":
-        return sf.NUTS(chains=4, warmup=1000, draws=2000, max_draws=8000)
-    return sf.NUTS(chains=8, warmup=1000, draws=5000, max_draws=40_000, target_accept=0.9)
+        return sf.NUTS(chains=4, warmup=1000, draws=1000, max_draws=8000)
+    return sf.Nautilus(live=3000, effective=40_000)
+
+
+def evidence_method(name: str) -> Any:
+    """Return the settings of the nested sampler that gives the evidence where the reference does not."""
+    import skyfold as sf
+
+    return sf.UltraNest(live=400)
 
 
 def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
@@ -62,8 +88,7 @@ def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
         return {"refused": str(error)}
     total = time.perf_counter() - start
     latent, weights = draws.latent.reshape(-1, case.posterior.ndim), draws.weights().ravel()
-    if case.mirror is not None:
-        weights_of_first = float(weights[latent[:, case.mirror[1]] > latent[:, 1]].sum())
+    share = None if case.mirror is None else float(weights[latent[:, case.mirror[1]] > latent[:, 1]].sum())
     names, values = marginals(case, latent)
     mean = weights @ values
     sd = np.sqrt(np.maximum(weights @ (values - mean) ** 2, 0.0))
@@ -75,7 +100,7 @@ def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
         "names": names,
         "mean": mean.tolist(),
         "sd": sd.tolist(),
-        "share": weights_of_first if case.mirror is not None else None,
+        "share": share,
         "ess": effective(draws),
         "point": draws.is_point,
         "evaluations": int(draws.evaluations),
@@ -119,6 +144,8 @@ def reference(name: str, data: Path | None, seed: int) -> dict[str, Any]:
         found |= {"names": list(case.moments), "mean": mean.tolist(), "sd": sd.tolist()}
     else:
         found = one(name, reference_method(name), seed, data)
+        if "mean" not in found:
+            raise SystemExit(str(found))
         if case.mirror is not None:
             mean, sd = np.array(found["mean"]), np.array(found["sd"])
             other, spread = mean[list(case.mirror)], sd[list(case.mirror)]
@@ -138,7 +165,7 @@ def file_of(folder: Path, name: str, method: str, seed: int) -> Path:
     return folder / f"{name.replace(' ', '-')}.{method}.{seed}.json"
 
 
-def spawn(path: Path, name: str, method: str, seed: int, options: argparse.Namespace) -> None:
+def spawn(path: Path, name: str, method: str, seed: int, options: argparse.Namespace, limit: float) -> None:
     """Do one run in a process of its own, unless it is there."""
     if path.exists():
         return
@@ -148,13 +175,13 @@ def spawn(path: Path, name: str, method: str, seed: int, options: argparse.Names
         command += ["--data", str(options.data)]
     start = time.perf_counter()
     try:
-        done = subprocess.run(command, timeout=options.limit, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, timeout=limit, capture_output=True, text=True, check=False)
         if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            path.write_text(json.dumps({"broken": last[0][:300]}), encoding="utf-8")
+            last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
+            path.write_text(json.dumps({"broken": last[0][:300]}) + "\n", encoding="utf-8")
     except subprocess.TimeoutExpired:
-        path.write_text(json.dumps({"late": options.limit}), encoding="utf-8")
-    print(f"{time.perf_counter() - start:.0f} s")
+        path.write_text(json.dumps({"late": limit}) + "\n", encoding="utf-8")
+    print(f"{time.perf_counter() - start:.0f} s", flush=True)
 
 
 # -- table -------------------------------------------------------------------------------------------------------------
@@ -172,86 +199,147 @@ def judge(run: dict[str, Any], true: dict[str, Any]) -> dict[str, Any]:
     return {"bias": bias, "width": width, "right": right}
 
 
-def verdict(run: dict[str, Any], found: dict[str, Any]) -> str:
+def distance(run: dict[str, Any], evidence: dict[str, Any] | None) -> tuple[float, float] | None:
+    """Difference of the log evidence from the reference's, and how many errors of both that is; None without either."""
+    if run["log_evidence"] is None or run["log_evidence_error"] is None:
+        return None
+    if evidence is None or evidence.get("log_evidence") is None:
+        return None
+    apart = run["log_evidence"] - evidence["log_evidence"]
+    error = math.hypot(run["log_evidence_error"], evidence["log_evidence_error"])
+    return apart, abs(apart) / max(error, 1e-9)
+
+
+def verdict(run: dict[str, Any], found: dict[str, Any], evidence: dict[str, Any] | None) -> str:
     """Whether the run is right, and whether it says so."""
     if run["point"]:
-        return "point"
-    if found["right"]:
-        return "right" if run["converged"] else "right, flagged"
-    return "SILENTLY WRONG" if run["converged"] else "wrong, flagged"
+        return "point" if run["converged"] else "point, flagged"
+    if not run["converged"] and run["ess"] < FEW:
+        return "too few draws, flagged"
+    apart = distance(run, evidence)
+    if not found["right"]:
+        return "**SILENTLY WRONG**" if run["converged"] else "wrong, flagged"
+    if apart is not None and apart[1] > ERRORS:
+        return "**EVIDENCE SILENTLY WRONG**" if run["converged"] else "evidence wrong, flagged"
+    return "right" if run["converged"] else "right, flagged"
 
 
-def row(
-    name: str, method: str, run: dict[str, Any], true: dict[str, Any], evidence: dict[str, Any] | None
-) -> list[str]:
-    """One line of the table."""
-    for key, text in (("refused", "refuses"), ("broken", "BROKEN"), ("late", "not done in time")):
+def row(method: str, run: dict[str, Any], true: dict[str, Any] | None, evidence: dict[str, Any] | None) -> list[str]:
+    """One line of the table of a problem."""
+    for key, text in (("refused", "refuses"), ("broken", "**BROKEN**"), ("late", "not done in time")):
         if key in run:
-            return [name, method, f"{text}: {run[key]}" if key != "late" else text, *[""] * 7]
+            return [method, text, *[""] * 7]
+    assert true is not None
     found = judge(run, true)
     bias, width = found["bias"], found["width"]
-    spent = run["evaluations"] or math.nan
-    difference = ""
-    if run["log_evidence"] is not None:
-        difference = f"{run['log_evidence']:.2f} ± {run['log_evidence_error']:.2f}"
-        if evidence is not None and evidence.get("log_evidence") is not None:
-            apart = run["log_evidence"] - evidence["log_evidence"]
-            error = math.hypot(run["log_evidence_error"], evidence["log_evidence_error"])
-            difference += f" ({apart:+.2f}, {abs(apart) / max(error, 1e-9):.1f} errors)"
-    by = f" ({run['sampler']})" if run["sampler"] and run["sampler"] != method else ""
+    evaluations = f"{run['evaluations']:,}"
     worst = int(np.argmax(np.abs(bias)))
-    share = "" if run["point"] or run.get("share") is None else f"; {100 * run['share']:.0f}% in the first mode"
+    by = f" ({run['sampler']})" if run["sampler"] and run["sampler"] != method else ""
+    if run["point"]:
+        return [f"{method}{by}", verdict(run, found, None), f"{bias[worst]:+.2f}", "", "", evaluations, "", "", ""]
+    shown = ""
+    if run["log_evidence"] is not None:
+        error = run["log_evidence_error"]
+        shown = f"{run['log_evidence']:.2f}" + ("" if error is None else f" ± {error:.2f}")
+        apart = distance(run, evidence)
+        if apart is not None:
+            shown += f" ({apart[0]:+.2f}, {apart[1]:.1f} errors)"
+    share = "" if run.get("share") is None else f"; {100 * run['share']:.0f}% in the first mode"
     return [
-        name,
         f"{method}{by}",
-        verdict(run, found) + share,
+        verdict(run, found, evidence) + share,
         f"{bias[worst]:+.2f}",
-        "" if run["point"] else f"{width.min():.2f} - {width.max():.2f}",
-        "" if run["point"] else f"{run['ess']:.0f}",
-        f"{run['evaluations']}",
-        "" if run["point"] else f"{run['ess'] / spent:.3g}",
-        "" if run["point"] else f"{run['ess'] / max(run['sample'], 1e-9):.0f}",
-        difference,
+        f"{width.min():.2f} - {width.max():.2f}",
+        f"{run['ess']:,.0f}",
+        evaluations,
+        f"{1000.0 * run['ess'] / max(run['evaluations'], 1):.3g}",
+        f"{run['ess'] / max(run['sample'], 1e-9):.0f}",
+        shown,
     ]
 
 
+HEADER = ["method", "verdict", "bias", "widths", "ESS", "evaluations", "ESS per 1,000", "ESS/s", "ln Z"]
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """Read a run that is kept, None where there is none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    reference_lost = path.name.split(".")[-3] in ("reference", "evidence") and found is not None and "mean" not in found
+    return None if reference_lost else found
+
+
 def table(folder: Path, names: list[str], methods: list[str], seeds: list[int]) -> str:
-    """Markdown of everything that there is, marginals of small problems below."""
-    header = ["problem", "method", "verdict", "worst bias", "widths", "ESS", "evaluations", "ESS/eval", "ESS/s", "ln Z"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    details: list[str] = []
+    """Markdown of everything that there is, problem by problem, with marginals and messages."""
+    parts = []
     for name in names:
-        path = file_of(folder, name, "reference", 0)
-        if not path.exists():
-            continue
-        true = json.loads(path.read_text(encoding="utf-8"))
-        if "mean" not in true:
-            continue
-        independent = file_of(folder, name, "nested", 1000)
-        evidence = true if true.get("log_evidence_error") == 0.0 else None
-        if evidence is None and independent.exists():
-            evidence = json.loads(independent.read_text(encoding="utf-8"))
-        state = "" if true["converged"] else "; THE REFERENCE IS FLAGGED: " + "; ".join(true["messages"])
-        details += ["", f"{name}: reference {true['settings']}, {true['ess']:.0f} effective draws{state}", ""]
-        shown = true["names"] if len(true["names"]) <= 12 else []
-        if shown:
-            details += ["| method | " + " | ".join(shown) + " |", "|---|" + "---|" * len(shown)]
+        true = load(file_of(folder, name, "reference", 0))
+        evidence = load(file_of(folder, name, "evidence", 0)) or true
+        parts += [f"### {name}", "", origin(true, evidence), ""]
+        parts += ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
+        said, cells = [], []
         for method in methods:
+            if (method, name) in NOT_CLAIMED:
+                parts.append("| " + " | ".join([method, "not claimed", *[""] * 7]) + " |")
+                said.append(f"- `{method}`: {NOT_CLAIMED[method, name]}")
+                continue
             for seed in seeds:
-                own = file_of(folder, name, method, seed)
-                if not own.exists():
+                run = load(file_of(folder, name, method, seed))
+                if run is None or (true is None and "mean" in run):
+                    parts.append(
+                        "| " + " | ".join([method, "not run" if run is None else "not judged", *[""] * 7]) + " |"
+                    )
                     continue
-                run = json.loads(own.read_text(encoding="utf-8"))
-                lines.append("| " + " | ".join(row(name, method, run, true, evidence)) + " |")
-                if shown and "mean" in run:
+                parts.append("| " + " | ".join(row(method, run, true, evidence)) + " |")
+                said += [f"- `{method}`: {text}" for text in remarks(run)]
+                if "mean" in run and true is not None:
                     found = judge(run, true)
-                    cells = (f"{b:+.2f}, {w:.2f}" for b, w in zip(found["bias"], found["width"], strict=True))
-                    details.append(f"| {method} | " + " | ".join(cells) + " |")
-    note = (
-        "Bias in standard deviations of the reference, width over that of the reference, of the worst marginal; latent "
-        "coordinates where no exact moments exist. Below, bias and width of each marginal."
-    )
-    return "\n".join([*lines, "", note, *details])
+                    pairs = zip(found["bias"], found["width"], strict=True)
+                    one_point = run["point"]
+                    cells.append([method, *(f"{b:+.2f}" + ("" if one_point else f", {w:.2f}") for b, w in pairs)])
+        if said:
+            parts += ["", "What they say:", "", *said]
+        if cells and true is not None and len(true["names"]) <= 12:
+            shown = [f"`{n}`" for n in true["names"]]
+            parts += ["", "Bias and width of each marginal:", ""]
+            parts += ["| method | " + " | ".join(shown) + " |", "|" + "---|" * (len(shown) + 1)]
+            parts += ["| " + " | ".join(line) + " |" for line in cells]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def origin(true: dict[str, Any] | None, evidence: dict[str, Any] | None) -> str:
+    """Say what a problem's runs are compared with."""
+    if true is None or evidence is None:
+        return "**No reference run was made yet, so that nothing can be judged.**"
+    if true["settings"] == "exact":
+        return f"Compared with exact moments and the exact log evidence, {true['log_evidence']:.3f}."
+    text = f"Compared with `{true['settings']}`, {true['ess']:,.0f} effective draws, {state(true)}."
+    if evidence.get("log_evidence") is None:
+        return f"{text} No independent nested sampler gave an evidence to compare with."
+    text += f" Log evidence {evidence['log_evidence']:.3f} ± {evidence['log_evidence_error']:.3f}"
+    return text + ("." if evidence is true else f" by `{evidence['settings']}`, {state(evidence)}.")
+
+
+def state(run: dict[str, Any]) -> str:
+    """Whether a reference is to be relied on."""
+    return "converged" if run["converged"] else "**flagged**: " + "; ".join(run["messages"])
+
+
+def remarks(run: dict[str, Any]) -> list[str]:
+    """What a run has to say of itself."""
+    for key in ("refused", "broken"):
+        if key in run:
+            return [run[key]]
+    if "late" in run:
+        return [f"not done after {run['late']:.0f} s"]
+    return [("" if run["converged"] else "(flagged) ") + "; ".join(run["messages"])] if run["messages"] else []
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put the table between the marks of a page."""
+    old = page.read_text(encoding="utf-8")
+    before, after = old[: old.index(MARKS[0]) + len(MARKS[0])], old[old.index(MARKS[1]) :]
+    page.write_text(f"{before}\n\n{text}\n\n{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -259,37 +347,42 @@ def main() -> None:
     from skyfold.inference import METHODS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of table.md")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--data", type=Path, help="folder of ULX-4's files")
-    parser.add_argument("--problems", nargs="+", default=None)
-    parser.add_argument("--methods", nargs="+", default=[m for m in METHODS])
+    parser.add_argument("--problems", nargs="+", default=["ulx4", *PROBLEMS])
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--limit", type=float, default=1800.0, help="seconds that a run may take")
-    parser.add_argument("--evidence", action="store_true", help="also a run of 'nested' to compare evidences with")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds that a run may take")
+    parser.add_argument("--long", type=float, default=3600.0, help="seconds that a reference may take")
     parser.add_argument("--table", action="store_true", help="run nothing, print what there is")
+    parser.add_argument("--page", type=Path, help="page with the marks between which the table is put")
     parser.add_argument("--one", nargs=3, metavar=("PROBLEM", "METHOD", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         name, method, seed = options.one
-        found = (
-            reference(name, options.data, 0) if method == "reference" else one(name, method, int(seed), options.data)
-        )
-        options.out.write_text(json.dumps(found), encoding="utf-8")
+        if method == "reference":
+            found = reference(name, options.data, 0)
+        else:
+            settings = evidence_method(name) if method == "evidence" else method
+            found = one(name, settings, int(seed), options.data)
+        options.out.write_text(json.dumps(found) + "\n", encoding="utf-8")
         return
-    names = options.problems or [*(["ulx4"] if options.data else []), *PROBLEMS]
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.table:
-        for name in names:
-            spawn(file_of(options.out, name, "reference", 0), name, "reference", 0, options)
-            if options.evidence:
-                spawn(file_of(options.out, name, "nested", 1000), name, "nested", 1000, options)
+        for name in options.problems:
+            spawn(file_of(options.out, name, "reference", 0), name, "reference", 0, options, options.long)
+            if name in EVIDENCE:
+                spawn(file_of(options.out, name, "evidence", 0), name, "evidence", 0, options, options.long)
             for method in options.methods:
                 if (method, name) not in NOT_CLAIMED:
                     for seed in options.seeds:
-                        spawn(file_of(options.out, name, method, seed), name, method, seed, options)
-    text = table(options.out, names, options.methods, options.seeds)
-    print(text)
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
+                        path = file_of(options.out, name, method, seed)
+                        spawn(path, name, method, seed, options, options.limit)
+    text = table(options.out, options.problems, options.methods, options.seeds)
+    if options.page is None:
+        print(text)
+    else:
+        write_page(options.page, text)
 
 
 if __name__ == "__main__":
