@@ -350,7 +350,7 @@ def _identity(component: Component) -> Any:
     for _, _, value in parameter_fields(component):
         names = {p.token: f"#{p.token}" for p in parameters_in(value)}
         values.append(written(value, names) if is_symbol(value) else repr(np.asarray(value).tolist()))
-    return type(component), tuple(values)
+    return type(component), component.name, tuple(values)
 
 
 def unknown_name(name: str, known: Any, what: str) -> SkyfoldError:

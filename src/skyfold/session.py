@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import warnings
@@ -9,6 +10,8 @@ from pathlib import Path
 
 #: Most that the compilation cache may hold, in bytes.
 CACHE_SIZE = 2 * 1024**3
+#: Most executables that it may hold: JAX looks at every one of them whenever it adds one.
+CACHE_ENTRIES = 4096
 
 
 def prepare() -> None:
@@ -51,6 +54,34 @@ def _enable_cache() -> None:
     if "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in os.environ:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_compilation_cache_max_size", CACHE_SIZE)
+    atexit.register(prune, directory)
+
+
+def prune(directory: Path, most: int = CACHE_ENTRIES) -> None:
+    """Delete the least recently used executables of a cache that holds more than `most`, down to 3/4 of these."""
+    try:
+        names = [e.name for e in os.scandir(directory) if e.name.endswith("-cache")]
+        if len(names) <= most:
+            return
+        from filelock import FileLock
+
+        # the lock under which JAX writes; another process that holds it prunes another time
+        with FileLock(directory / ".lockfile", timeout=1):
+            used = sorted(names, key=lambda name: _last_use(directory, name))
+            for name in used[: len(names) - 3 * most // 4]:
+                (directory / name).unlink(missing_ok=True)
+                (directory / f"{name.removesuffix('-cache')}-atime").unlink(missing_ok=True)
+    except OSError:  # that includes a lock that is taken
+        return
+
+
+def _last_use(directory: Path, name: str) -> int:
+    for path in (directory / f"{name.removesuffix('-cache')}-atime", directory / name):
+        try:
+            return path.stat().st_mtime_ns
+        except OSError:
+            continue
+    return 0
 
 
 def _chosen_directory() -> str | None:

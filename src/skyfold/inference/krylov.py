@@ -286,4 +286,4 @@ def drawn(
         return z - mean, jnp.sqrt(jnp.maximum(left @ inverse, 0.0) / left.size), products + more + 1
 
     both = [jax.vmap(partial(one, sign=sign))(data, prior) for sign in (1.0, -1.0)]
-    return jnp.stack([b[0] for b in both]), jnp.stack([b[1] for b in both]), sum(jnp.sum(b[2]) for b in both)
+    return jnp.stack([b[0] for b in both]), jnp.stack([b[1] for b in both]), jnp.sum(jnp.stack([b[2] for b in both]))

@@ -69,8 +69,12 @@ def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray)
     -------
     (n,) array
     """
-    same, kind = jax.tree.flatten(observation)
     sets = [jax.tree.leaves(observation.with_data(d)) for d in np.atleast_2d(data)]
+    if any(np.shape(a) != np.shape(b) for other in sets for a, b in zip(other, sets[0], strict=True)):
+        # shapes follow the data (pixels sorted by counts): one that has room for every set
+        observation = observation.with_data(np.sort(np.atleast_2d(data), axis=1).max(axis=0))
+        sets = [jax.tree.leaves(observation.with_data(d)) for d in np.atleast_2d(data)]
+    same, kind = jax.tree.flatten(observation)
     changed = tuple(i for i, leaf in enumerate(same) if sets[0][i] is not leaf)
     stacked = [np.stack([leaves[i] for leaves in sets]) for i in changed]
     stacked = [np.broadcast_to(s, (len(expected), *s.shape[1:])) for s in stacked]

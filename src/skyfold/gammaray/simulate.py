@@ -1,0 +1,170 @@
+"""Simulated skies: smooth counts, and sources one by one whose photons the PSF scatters one by one.
+
+Nothing here shares an approximation of the likelihood: a source's photons fall into several pixels, which the
+likelihood takes as independent, and no rho(f) is used.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.component import Component
+from skyfold.errors import SkyfoldError
+from skyfold.gammaray.emission import Population
+from skyfold.gammaray.healpix import centres, pixel_of, within
+from skyfold.gammaray.maps import CountsMap
+from skyfold.gammaray.pixels import Pixels
+from skyfold.gammaray.psf import Psf
+from skyfold.gammaray.regions import directions
+from skyfold.parameters import parameters_in
+
+#: Points of ln S and of the angle from a source at which what is drawn is tabulated.
+_SIZES, _ANGLES = 4000, 4000
+#: Share of the photons that the PSF puts beyond the last of them.
+_OUTSIDE = 1e-5
+#: Sources are placed at random on a sphere so many times finer.
+_FINER = 64
+#: How far beyond the highest break (in ln S) sources are drawn.
+_BEYOND = np.log(1e6)
+
+
+def simulate(
+    model: Component,
+    sky: CountsMap,
+    psf: Psf | None = None,
+    *,
+    seed: int = 0,
+    s_range: tuple[float, float] | None = None,
+    margin: float = 5.0,
+    faintest: float = 0.01,
+) -> CountsMap:
+    r"""Draw counts of a model without free parameters.
+
+    Smooth emission is drawn pixel by pixel: its templates are taken as blurred already. Of a population of point
+    sources, the number in each pixel is Poisson with mean :math:`T \int dN/dS\,dS`; a source has a uniform place in its
+    pixel, :math:`\mathrm{Poisson}(S e)` photons where the relative exposure is e, and every photon a direction of its
+    own from the PSF.
+
+    Parameters
+    ----------
+    model : of numbers only.
+    sky : its pixels, exposure and mask; its counts have no effect.
+    psf : None puts every photon of a source into the source's pixel.
+    seed : the same seed gives the same counts.
+    s_range : lowest and highest mean counts of a source, the likelihood's support; None for all.
+    margin : sources up to so many degrees outside the region send photons into it. Their exposure is that of the
+        nearest pixel of the region.
+    faintest : sources fainter than this many counts, which hardly ever send two photons, are drawn as smooth emission.
+
+    Returns
+    -------
+    CountsMap
+        The same map with the counts that were drawn.
+
+    Raises
+    ------
+    SkyfoldError
+        If a parameter is free, or there are point sources and several energy bins.
+    """
+    free = sum(1 for _ in parameters_in(model))
+    if free:
+        raise SkyfoldError(f"simulate: {free} parameters of the model are free; fix them with with_values({{...}}).")
+    rng = np.random.default_rng(seed)
+    pixels = sky.pixels
+    emission = model.evaluate(pixels)
+    shape = (pixels.n_pix,) if sky.n_bins is None else (sky.n_bins, pixels.n_pix)
+    counts = rng.poisson(np.broadcast_to(np.asarray(emission.smooth), shape)).astype(np.float64)
+    if emission.populations:
+        if sky.n_bins not in (None, 1):
+            raise SkyfoldError("simulate: point sources are drawn in a single energy bin; add the bins up.")
+        wide, relative = _surroundings(sky, 0.0 if psf is None else margin)
+        around = model.evaluate(wide).populations
+        place = np.searchsorted(wide.index, pixels.index)
+        total = np.zeros(12 * pixels.nside**2)
+        for own, other in zip(emission.populations, around, strict=True):
+            # both are of mean 1 over their own pixels: bring the wide one to the scale of the region
+            template = np.asarray(other.template) * float(
+                np.sum(np.asarray(own.template)) / np.sum(np.asarray(other.template)[place])
+            )
+            total += _sources(own, template, wide, relative, psf, rng, s_range, faintest)
+        counts += total[pixels.index].reshape(shape)
+    return sky.with_data(np.ravel(counts[..., sky.kept]))
+
+
+def _surroundings(sky: CountsMap, margin: float) -> tuple[Pixels, np.ndarray]:
+    """Pixels up to `margin` degrees around the region too, and their exposure over the mean of the fitted ones."""
+    from scipy.spatial import cKDTree
+
+    pixels = sky.pixels
+    everywhere = np.arange(12 * pixels.nside**2)
+    longitude, latitude = centres(pixels.nside, everywhere)
+    distance, nearest = cKDTree(np.asarray(pixels.direction).T).query(
+        directions(longitude, latitude).T, distance_upper_bound=2.0 * np.sin(np.radians(margin) / 2.0) + 1e-9
+    )
+    near = np.flatnonzero(np.isfinite(distance))
+    if pixels.exposure is None:
+        return Pixels.of(pixels.nside, near), np.ones(len(near))
+    exposure = np.ravel(np.asarray(pixels.exposure))
+    own = exposure[nearest[near]]
+    return Pixels.of(pixels.nside, near, own), own / exposure[sky.kept].mean()
+
+
+def _sources(
+    population: Population,
+    template: np.ndarray,
+    pixels: Pixels,
+    relative: np.ndarray,
+    psf: Psf | None,
+    rng: np.random.Generator,
+    s_range: tuple[float, float] | None,
+    faintest: float,
+) -> np.ndarray:
+    """Counts (12 nside^2,) of one population."""
+    source_count = population.source_count
+    low = np.log(faintest if s_range is None else s_range[0] / relative.max())
+    kinks = np.asarray(source_count.kinks)
+    high = (kinks.max() if kinks.size else 0.0) + _BEYOND if s_range is None else np.log(s_range[1] / relative.min())
+    log_s = np.linspace(low, high, _SIZES)
+    density = np.asarray(source_count.density(jnp.asarray(log_s)))
+    steps = 0.5 * (density[1:] + density[:-1]) * np.diff(log_s)
+    cumulative = np.concatenate([[0.0], np.cumsum(steps)])
+    number = rng.poisson(cumulative[-1] * template)
+    home = np.repeat(np.arange(pixels.n_pix), number)
+    size = np.exp(np.interp(rng.uniform(0.0, cumulative[-1], home.size), cumulative, log_s)) * relative[home]
+    if s_range is not None:
+        inside = (size >= s_range[0]) & (size <= s_range[1])
+        home, size = home[inside], size[inside]
+    photons = rng.poisson(size)
+    origin = np.repeat(home, photons)
+    if psf is None:
+        total = np.bincount(pixels.index[origin], minlength=12 * pixels.nside**2).astype(np.float64)
+    else:
+        total = _scattered(home, photons, pixels, psf, rng)
+    if s_range is None:
+        faint = float(np.asarray(source_count.below(low, np.arange(1, 2)))[0])
+        total[pixels.index] += rng.poisson(faint * template * relative)
+    return total
+
+
+def _scattered(home: np.ndarray, photons: np.ndarray, pixels: Pixels, psf: Psf, rng: np.random.Generator) -> np.ndarray:
+    """Counts (12 nside^2,) of photons that the PSF scatters from sources in these pixels."""
+    bright = photons > 0
+    home, photons = home[bright], photons[bright]
+    longitude, latitude = within(pixels.nside, pixels.index[home], _FINER, rng.integers(_FINER**2, size=home.size))
+    longitude, latitude = np.repeat(longitude, photons), np.repeat(latitude, photons)
+    angle = _angles(psf, rng, longitude.size)
+    azimuth = rng.uniform(0.0, 2.0 * np.pi, longitude.size)
+    # on the sphere: `angle` away from the source, towards `azimuth` from north
+    sine = np.sin(latitude) * np.cos(angle) + np.cos(latitude) * np.sin(angle) * np.cos(azimuth)
+    new = np.arcsin(np.clip(sine, -1.0, 1.0))
+    turn = np.arctan2(np.sin(azimuth) * np.sin(angle) * np.cos(latitude), np.cos(angle) - np.sin(latitude) * sine)
+    index = pixel_of(pixels.nside, longitude + turn, new)
+    return np.bincount(index, minlength=12 * pixels.nside**2).astype(np.float64)
+
+
+def _angles(psf: Psf, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Angles (n,) between photons and their sources, radians."""
+    radii = psf.radius(_OUTSIDE) * np.linspace(0.0, 1.0, _ANGLES) ** 2
+    inside = psf.containment(radii)
+    return np.interp(rng.uniform(0.0, inside[-1], n), inside, radii)

@@ -1,0 +1,96 @@
+"""Simulated skies against the distributions that they are drawn from."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from skyfold.component import Component
+from skyfold.errors import SkyfoldError
+from skyfold.gammaray.emission import Emission, Population
+from skyfold.gammaray.maps import CountsMap
+from skyfold.gammaray.point_sources import point_source_log_likelihood
+from skyfold.gammaray.psf import King
+from skyfold.gammaray.regions import Band, Disc
+from skyfold.gammaray.source_counts import BrokenPowerLaw
+from skyfold.gammaray.templates import Isotropic
+
+pytest.importorskip("astropy_healpix")
+from skyfold.gammaray.simulate import simulate  # noqa: E402
+
+NSIDE = 64
+THETA = [0.05, 4.0, 1.2, -2.0, 15.0, 7.0]
+
+
+class Everywhere(Component):
+    """Sources everywhere alike."""
+
+    name: ClassVar[str] = "everywhere"
+    source_count: Any
+
+    def evaluate(self, pixels: Any) -> Emission:
+        return Emission(jnp.zeros(pixels.n_pix), (Population(jnp.ones(pixels.n_pix), self.source_count),))
+
+
+@pytest.fixture(scope="module")
+def sky() -> CountsMap:
+    whole = CountsMap.read(np.zeros(12 * NSIDE**2), exposure=np.full(12 * NSIDE**2, 1e11))
+    return whole.within(Disc(25.0) & ~Band(2.0))
+
+
+@pytest.mark.parametrize("s_range", [None, (0.1, 100.0)])
+def test_counts_of_single_pixels(sky: CountsMap, s_range: Any) -> None:
+    model = Isotropic(2.0) + Everywhere(BrokenPowerLaw.from_theta(THETA))
+    seen = np.concatenate([np.asarray(simulate(model, sky, seed=i, s_range=s_range).data) for i in range(4)])
+    most = 40
+    k = np.arange(most, dtype=float)
+    one = np.ones(most)
+    p = np.exp(np.asarray(point_source_log_likelihood(k, 2.0 * one, one[None], [THETA], [1.0], [1.0], s_range)))
+    observed = np.bincount(seen.astype(int), minlength=most)[:most]
+    expected = p * seen.size
+    good = expected > 10
+    chi2 = np.sum((observed[good] - expected[good]) ** 2 / expected[good])
+    assert good.sum() > 15
+    assert abs(chi2 - good.sum()) < 4.5 * np.sqrt(2 * good.sum())
+
+
+def test_exposure_scales_sources() -> None:
+    n = 12 * NSIDE**2
+    exposure = np.where(np.arange(n) % 2, 1.5e11, 0.5e11)
+    whole = CountsMap.read(np.zeros(n), exposure=exposure).within(Disc(25.0))
+    model = Isotropic(1e-9) + Everywhere(BrokenPowerLaw.from_theta(THETA))
+    flux = float(BrokenPowerLaw.from_theta(THETA).flux())
+    drawn = np.mean([np.asarray(simulate(model, whole, seed=i).data) for i in range(20)], axis=0)
+    odd = np.asarray(whole.pixels.index) % 2 == 1
+    mean = exposure[np.asarray(whole.pixels.index)].mean()
+    assert drawn[odd].mean() == pytest.approx(flux * 1.5e11 / mean, rel=0.03)
+    assert drawn[~odd].mean() == pytest.approx(flux * 0.5e11 / mean, rel=0.03)
+
+
+def test_seed_and_free_parameters(sky: CountsMap) -> None:
+    import skyfold as sf
+
+    model = Isotropic(2.0)
+    first, again = (simulate(model, sky, seed=3).data for _ in range(2))
+    assert np.array_equal(first, again)
+    with pytest.raises(SkyfoldError, match="1 parameters of the model are free"):
+        simulate(Isotropic(sf.Uniform(0, 1)), sky)
+
+
+def test_photons_follow_the_psf(sky: CountsMap) -> None:
+    psf = King(np.radians(0.3), 4.0)
+    bright = Everywhere(BrokenPowerLaw.from_theta([1e-9, 30.0, -30.0, 1e5]))
+    n = sky.pixels.n_pix
+    counts = np.zeros(n)
+    for seed in range(3):
+        drawn = simulate(bright, sky, psf, seed=seed, margin=2.0)
+        counts = counts + np.asarray(drawn.data)
+    centre = np.argmax(counts)
+    direction = np.asarray(sky.pixels.direction)
+    angle = np.arccos(np.clip(direction[:, centre] @ direction, -1, 1))
+    assert counts.sum() > 1e5
+    alone = angle < np.radians(6.0)
+    for radius in (1.5, 2.5, 4.0):
+        inside = counts[angle < np.radians(radius)].sum() / counts[alone].sum()
+        assert inside == pytest.approx(float(psf.containment(np.radians(radius))), abs=0.02)
