@@ -140,14 +140,14 @@ def _sources(
     if psf is None:
         total = np.bincount(pixels.index[origin], minlength=12 * pixels.nside**2).astype(np.float64)
     else:
-        total = _scattered(home, photons, pixels, psf, rng)
+        total = scattered(home, photons, pixels, psf, rng)
     if s_range is None:
         faint = float(np.asarray(source_count.below(low, np.arange(1, 2)))[0])
         total[pixels.index] += rng.poisson(faint * template * relative)
     return total
 
 
-def _scattered(home: np.ndarray, photons: np.ndarray, pixels: Pixels, psf: Psf, rng: np.random.Generator) -> np.ndarray:
+def scattered(home: np.ndarray, photons: np.ndarray, pixels: Pixels, psf: Psf, rng: np.random.Generator) -> np.ndarray:
     """Counts (12 nside^2,) of photons that the PSF scatters from sources in these pixels."""
     bright = photons > 0
     home, photons = home[bright], photons[bright]

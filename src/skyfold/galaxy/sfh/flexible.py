@@ -52,11 +52,14 @@ class DenseBasis(StarFormationHistory):
         if len(shape_of(self.gaps)) != 1:
             raise SkyfoldError("DenseBasis: gaps must be a vector, such as sf.Dirichlet([5, 5, 5, 5]).")
 
-    def _curve(self, x: jax.Array, age: jax.Array) -> jax.Array:
-        """Share of the mass formed at `x` (n,) ages of the Universe."""
+    def _knots(self) -> tuple[jax.Array, jax.Array]:
         gaps = jnp.maximum(jnp.asarray(self.gaps), 1e-5)
         gaps = gaps / jnp.sum(gaps)
-        knots = jnp.concatenate([jnp.zeros(1), jnp.cumsum(gaps)[:-1], jnp.ones(1)])
+        return gaps, jnp.concatenate([jnp.zeros(1), jnp.cumsum(gaps)[:-1], jnp.ones(1)])
+
+    def _curve(self, x: jax.Array, age: jax.Array) -> jax.Array:
+        """Share of the mass formed at `x` (n,) ages of the Universe."""
+        gaps, knots = self._knots()
         share = 1.0 / gaps.size
         steep = share / gaps
         middle = 2.0 * steep[1:] * steep[:-1] / (steep[1:] + steep[:-1])
@@ -69,9 +72,11 @@ class DenseBasis(StarFormationHistory):
         return share * (i + (mean * u**2 + low * u * (1.0 - u)) / below)
 
     def _cells(self, age: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        edges = 1.0 - _lookback(_CELLS + 1, 6.0)[::-1]
-        share = self._curve(jnp.asarray(edges), age)
-        return age * edges[:-1], age * edges[1:], jnp.diff(share) / (age * jnp.diff(jnp.asarray(edges)))
+        # the knots are edges of cells too, so that the mass is exact there
+        edges = jnp.sort(jnp.concatenate([1.0 - _lookback(_CELLS + 1, 6.0)[::-1], self._knots()[1][1:-1]]))
+        share, width = self._curve(edges, age), jnp.diff(edges)
+        rate = jnp.where(width > 0.0, jnp.diff(share) / (age * jnp.where(width > 0.0, width, 1.0)), 0.0)
+        return age * edges[:-1], age * edges[1:], rate
 
     def formed(self, t: jax.Array, age: jax.Array) -> tuple[jax.Array, jax.Array]:
         start, stop, rate = self._cells(age)
