@@ -14,10 +14,10 @@ import pytest
 
 import skyfold as sf
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.gammaray.bulge import _read, bulge, read_plate_carree
 from skyfold.gammaray.healpix import children, downgrade, parents, read_map, to_ring
 from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.nfw import NFWSquared
+from skyfold.gammaray.plate_carree import _read, bulge, read_plate_carree
 from skyfold.gammaray.regions import Band, Disc, Discs
 from skyfold.gammaray.templates import Isotropic, Template
 

@@ -1,9 +1,9 @@
 """Linear nuisances of Gaussian data, integrated out.
 
 Data d = m + A c + noise with normal c of mean 0 are normal about m with the covariance N + A S A'. With whitened
-residual r and columns B = A sqrt(S) / sigma, and the Cholesky factor L of 1 + B'B,
+residual r and columns B = A sqrt(S) / sigma, the Cholesky factor K of 1 + B'B, and y = K^-1 B'r,
 
-    ln L = -(r'r - |L^-1 B'r|^2) / 2 - ln det L - sum ln sigma - n/2 ln 2 pi.
+    ln L = -(r'r - y'y) / 2 - ln det K - sum ln sigma - n/2 ln 2 pi.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skyfold.gammaray import models, plots
-    from skyfold.gammaray.bulge import bulge, read_plate_carree
     from skyfold.gammaray.disk import Disk
     from skyfold.gammaray.field import GaussianField
     from skyfold.gammaray.harmonics import Harmonics
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from skyfold.gammaray.maps import CountsMap
     from skyfold.gammaray.nfw import NFWSquared
     from skyfold.gammaray.pixels import Pixels
+    from skyfold.gammaray.plate_carree import bulge, read_plate_carree
     from skyfold.gammaray.point_sources import PointSources, point_source_log_likelihood
     from skyfold.gammaray.psf import DoubleKing, Gaussian, King, LatPsf, Psf
     from skyfold.gammaray.regions import Band, Disc, Discs, Region
     from skyfold.gammaray.rho import fraction_distribution
-    from skyfold.gammaray.simulate import simulate
+    from skyfold.gammaray.simulation import simulate
     from skyfold.gammaray.source_counts import BrokenPowerLaw, LogNormalCounts
     from skyfold.gammaray.templates import Blend, Isotropic, Mixture, SkyTemplate, Template
 
@@ -51,13 +51,13 @@ _HOMES = {
     "Region": "skyfold.gammaray.regions",
     "SkyTemplate": "skyfold.gammaray.templates",
     "Template": "skyfold.gammaray.templates",
-    "bulge": "skyfold.gammaray.bulge",
+    "bulge": "skyfold.gammaray.plate_carree",
     "downgrade": "skyfold.gammaray.healpix",
     "fraction_distribution": "skyfold.gammaray.rho",
     "point_source_log_likelihood": "skyfold.gammaray.point_sources",
     "read_map": "skyfold.gammaray.healpix",
-    "read_plate_carree": "skyfold.gammaray.bulge",
-    "simulate": "skyfold.gammaray.simulate",
+    "read_plate_carree": "skyfold.gammaray.plate_carree",
+    "simulate": "skyfold.gammaray.simulation",
 }
 #: Modules that are public themselves.
 _MODULES = ("models", "plots")

@@ -39,7 +39,7 @@ def _nodes(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def chebyshev(x: jax.Array, n: int) -> jax.Array:
-    """First n Chebyshev polynomials (n, ...) at x, by doubling: T_{m+j} = 2 T_m T_j - T_{|m-j|}."""
+    """First n Chebyshev polynomials (n, ...) at x, by doubling: ``T[m+j] = 2 T[m] T[j] - T[abs(m-j)]``."""
     basis = jnp.stack([jnp.ones_like(x), x])
     while basis.shape[0] < n:
         m = basis.shape[0] - 1

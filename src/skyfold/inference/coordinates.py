@@ -72,7 +72,7 @@ class Laplace:
 
 
 def log_mass(heights: np.ndarray, covariance: np.ndarray) -> float:
-    """Log mass of Laplace approximations; `heights` (n,) are the log density at the modes, the prior being -|z|^2/2."""
+    """Log mass of Laplace approximations; `heights` (n,) are log densities at the modes, the prior being ``-z'z/2``."""
     ndim = covariance.shape[1]
     each = heights - 0.5 * ndim * np.log(2.0 * np.pi) + 0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1]
     return float(np.logaddexp.reduce(each))

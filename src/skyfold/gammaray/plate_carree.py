@@ -18,7 +18,7 @@ _ALIGNED = 0.5
 def read_plate_carree(path: Source, nside: int, *, parts: int = 8) -> np.ndarray:
     """Flux map of a plate-carree (CAR) image in Galactic coordinates on the HEALPix sphere.
 
-    A HEALPix pixel takes the mean of the image over `parts`^2 equal parts of it, each with the value of the pixel
+    A HEALPix pixel takes the mean of the image over ``parts**2`` equal parts of it, each with the value of the pixel
     of the image that it falls into; outside the image the flux is zero. So flux is conserved, but for the finite number
     of parts (to 1e-4 for nside 128 and pixels of 0.2 degrees; images of smaller pixels want more parts).
 

@@ -18,7 +18,7 @@ from skyfold.gammaray.source_counts import BrokenPowerLaw
 from skyfold.gammaray.templates import Isotropic
 
 pytest.importorskip("astropy_healpix")
-from skyfold.gammaray.simulate import scattered, simulate  # noqa: E402
+from skyfold.gammaray.simulation import scattered, simulate  # noqa: E402
 
 NSIDE = 64
 THETA = [0.05, 4.0, 1.2, -2.0, 15.0, 7.0]
