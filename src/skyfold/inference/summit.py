@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 #: Batches spent at most, and the rise (in log-likelihood) below which a batch has found nothing higher.
-_BATCHES, _RISE = 8, 0.005
+_BATCHES, _RISE = 12, 0.005
+#: Batches in a row that must have found nothing higher.
+_QUIET = 3
 #: Where the data hold half of the coordinates to better than a part in so many of the prior's width, valleys are long
 #: and narrow: there every start is given as many steps, for one far below the best may yet come higher.
 _NARROW, _STEPS = 300.0, 200
@@ -51,6 +53,7 @@ def highest(
     rng = np.random.default_rng([seed, 17])
     pool = choose_starts(points, likelihood, starts * _BATCHES)
     # best first and, from the middle on, spread out: every batch gets some of both
+    quiet = 0
     for batch in range(_BATCHES):
         before = known.value[0]
         fresh = pool[batch::_BATCHES]
@@ -60,7 +63,8 @@ def highest(
         patience = _STEPS if narrow else PATIENCE
         found = climb(posterior, fresh, with_prior=False, max_steps=max_steps, patience=patience)
         known = joined(known, found)
-        if batch and known.value[0] < before + _RISE:
+        quiet = quiet + 1 if batch and known.value[0] < before + _RISE else 0
+        if quiet == _QUIET:
             break
     return known
 
