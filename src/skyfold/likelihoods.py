@@ -27,10 +27,12 @@ _MANY_COUNTS = 1000.0
 class Likelihood(eqx.Module):
     """Base of the likelihoods.
 
-    The class attribute ``independent`` says whether the data are conditionally independent given the model.
+    The class attribute ``independent`` says whether the data are conditionally independent given the model, ``cheap``
+    whether hundreds of replicated data sets can be drawn and compared while a user waits for a table.
     """
 
     independent: ClassVar[bool] = True
+    cheap: ClassVar[bool] = True
     data: eqx.AbstractVar[Any]
     statistic_name: eqx.AbstractClassVar[str]
 

@@ -57,6 +57,7 @@ class CompoundPoisson(Likelihood):
     """
 
     statistic_name: ClassVar[str] = "-2 ln L"
+    cheap: ClassVar[bool] = False
     data: np.ndarray
     prepared: PreparedPixels
     blur: Blur

@@ -124,6 +124,9 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     Goodness
         With p = NaN and a note where no data can be drawn, such as for 1e300 expected counts.
     """
+    for name, (_, observation) in posterior.pairs.items():
+        if not observation.likelihood.cheap:
+            return _impossible(posterior, f"replicating the data of '{name}' takes minutes: not done")
     unique, index = np.unique(latent, axis=0, return_inverse=True)
     expected = predict(posterior, unique)
     index = np.ravel(index)
