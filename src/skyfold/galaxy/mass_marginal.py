@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,15 +155,9 @@ class MassMarginal(Observation):
     def predict(self, model: Any) -> jax.Array:
         return jnp.concatenate([o.predict(model) for o in self.parts])
 
-    def prepare(self, model: Any) -> tuple[Any, MassMarginal]:
-        """Model and this observation with done beforehand what a single part can do, as `Photometry.prepare` does.
-
-        Several parts would each want a model of their own: then both come back as they are.
-        """
-        if len(self.parts) > 1 or not hasattr(self.parts[0], "prepare"):
-            return model, self
-        prepared, part = self.parts[0].prepare(model)
-        return prepared, MassMarginal(part, prior=self.prior, name=self.name)
+    def bound(self, model: Any) -> Self:
+        """Do beforehand what each part can do for this model, see `Photometry.bound`."""
+        return eqx.tree_at(lambda o: o.parts, self, tuple(part.bound(model) for part in self.parts))
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
         raise SkyfoldError(f"'{self.name}': with the mass integrated out no datum has a likelihood of its own.")
