@@ -93,7 +93,9 @@ def test_agreement_with_auto(build) -> None:
         assert m1[name] == pytest.approx(m2[name], abs=0.08 * s1[name])
         assert s1[name] == pytest.approx(s2[name], rel=0.05)
     assert two.log_evidence == pytest.approx(one.log_evidence, abs=4 * one.log_evidence_error + 0.01)
-    assert two.diagnostics["elbo"] < two.log_evidence
+    # both are means over draws
+    noise = np.hypot(two.diagnostics["elbo_error"], two.log_evidence_error)
+    assert two.diagnostics["elbo"] < two.log_evidence + 2.0 * noise
 
 
 @pytest.mark.parametrize("correction", ["none", "psis", "mcmc"])
