@@ -48,7 +48,7 @@ def read_templates(folder: Source, names: Sequence[str] | None = None) -> dict[s
 
 def galactic_centre(
     maps: Mapping[str, Any],
-    bulges: Sequence[SkyTemplate],
+    bulges: Sequence[Template],
     *,
     foregrounds: Sequence[str] = FOREGROUNDS,
     point_sources: bool = True,
@@ -71,7 +71,7 @@ def galactic_centre(
     ----------
     maps : full-sky maps of counts by name, see `read_templates`: ``Opi``, ``Oic``, ... for each foreground, ``iso``,
         ``bub``, ``psc``.
-    bulges : templates of stellar bulges, such as `bulge` reads.
+    bulges : flux maps of stellar bulges, such as `bulge` reads; `exposure` decides, not their own setting.
     foregrounds : first letters of the foreground templates.
     point_sources : include the two populations of unresolved sources; the map then needs a PSF.
     sine : let the modulation differ between east and west, 3 more dimensions.
@@ -109,7 +109,8 @@ def galactic_centre(
 
     def excess(name: str, norm: Any) -> SkyTemplate:
         halo = NFWSquared(exposure=exposure, name=f"{name}_nfw")
-        stars = bulges[0] if len(bulges) == 1 else Mixture(list(bulges), name=f"{name}_bulge")
+        shapes = [Template(b.map, name=b.name, exposure=exposure) for b in bulges]
+        stars = shapes[0] if len(shapes) == 1 else Mixture(shapes, name=f"{name}_bulge")
         return Blend(stars, halo, norm, name=name)
 
     model: Component = foreground("pib", "pi", Harmonics(sine=sine)) + foreground("ics", "ic", field)
