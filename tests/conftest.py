@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# tests patch internals, which must not get into executables that other processes load
+os.environ.setdefault("SKYFOLD_CACHE", "jax")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

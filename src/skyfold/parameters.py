@@ -118,6 +118,11 @@ class Expression(Symbol):
         return written(self)
 
 
+def normal_cdf(z: jax.Array) -> jax.Array:
+    r""":math:`\Phi(z)`: a single complementary error function, where JAX's ``ndtr`` compiles three."""
+    return 0.5 * jax.lax.erfc(-np.sqrt(0.5) * z)
+
+
 class Prior(eqx.Module):
     """A distribution as a small frozen specification: its name and its arguments.
 
@@ -129,6 +134,10 @@ class Prior(eqx.Module):
     def transport(self, z: jax.Array) -> jax.Array:
         """Map standard normal coordinates of shape `latent_shape` to a value of the prior."""
         raise NotImplementedError
+
+    def quantile(self, t: jax.Array) -> jax.Array | None:
+        """Value at the cumulative probability t = Phi(z), for priors whose `transport` goes that way; else None."""
+        return None
 
     def correction(self, z: jax.Array) -> jax.Array | float:
         """Log density to add where the transport is not an exact one; 0 for every prior skyfold ships."""

@@ -14,10 +14,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 
 from skyfold.errors import SkyfoldError
-from skyfold.parameters import Prior, as_number, is_quantity, is_symbol, shape_of
+from skyfold.parameters import Prior, as_number, is_quantity, is_symbol, normal_cdf, shape_of
 
 
 def _argument(value: Any) -> Any:
@@ -77,7 +76,10 @@ class Uniform(_Checked):
         self._require(lambda: np.less(self.low, self.high), self.low, self.high, cure="low must lie below high")
 
     def transport(self, z: jax.Array) -> jax.Array:
-        return self.low + (self.high - self.low) * ndtr(z)
+        return self.quantile(normal_cdf(z))
+
+    def quantile(self, t: jax.Array) -> jax.Array:
+        return self.low + (self.high - self.low) * t
 
     @property
     def bounded(self) -> tuple[bool, bool]:
@@ -99,8 +101,11 @@ class LogUniform(_Checked):
         self._require(lambda: np.less(self.low, self.high), self.low, self.high, cure="low must lie below high")
 
     def transport(self, z: jax.Array) -> jax.Array:
+        return self.quantile(normal_cdf(z))
+
+    def quantile(self, t: jax.Array) -> jax.Array:
         log_low = jnp.log(self.low)
-        return jnp.exp(log_low + (jnp.log(self.high) - log_low) * ndtr(z))
+        return jnp.exp(log_low + (jnp.log(self.high) - log_low) * t)
 
     @property
     def bounded(self) -> tuple[bool, bool]:

@@ -60,21 +60,20 @@ def run_chains(
     state = checkpoint.load()
     chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, search)
     advance = partial(advance_chains, posterior.kernel, transition=method.transition)
-    key = jax.random.key(seed)
     quality: dict[str, float] = {}
     try:
         while True:
             if chains.tuning:
                 progress.stage("warm-up", method.warmup)
             while chains.tuning:
-                chains.advance(advance, key, adapt=True)
+                chains.advance(advance, seed, adapt=True)
                 if 2 <= chains.done and not chains.restarts:
                     chains.mend()
                 checkpoint.save(**chains.state())
                 progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
             progress.stage("sampling", method.draws)
             while not (chains.hopeless() or enough(method, chains, quality, progress)):
-                chains.advance(advance, key, adapt=False)
+                chains.advance(advance, seed, adapt=False)
                 checkpoint.save(**chains.state())
                 progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
             if not (chains.hopeless() or chains.diverge()) or chains.restarts >= _RESTARTS:
@@ -225,7 +224,7 @@ class Chains:
         """Draws (chains, draws, ndim)."""
         return self.z.reshape(-1, *self.z.shape[2:]).swapaxes(0, 1)
 
-    def advance(self, advance: Callable[..., Any], key: jax.Array, *, adapt: bool) -> None:
+    def advance(self, advance: Callable[..., Any], seed: int, *, adapt: bool) -> None:
         """One chunk of steps of every chain."""
         frame = self.frame
         states, step, out = advance(
@@ -234,24 +233,26 @@ class Chains:
             frame.root,
             (self.u, self.density, self.gradient),
             self.step,
-            jax.random.fold_in(key, self.done),
+            np.random.SeedSequence([seed, self.done]).generate_state(2),
             adapt,
             target=float(self.target),
         )
+        out = {name: np.asarray(a) for name, a in out.items()}
         self.u, self.density, self.gradient = (np.asarray(a) for a in states)
         self.gradients += int(out["steps"].sum())
         self.done += 1
+        v = frame.mean + out["u"] @ frame.root.T
         if adapt:
             self.step = np.array(step)
             self.tuning -= 1
             if not self.tuning:
                 self.step[0] = self.step[3]
-            self.warm = np.concatenate([self.warm, np.asarray(out["v"])[None]])
+            self.warm = np.concatenate([self.warm, v[None]])
             self.late = int(out["divergent"][CHUNK // 2 :].sum())
         else:
             self.divergent += int(out["divergent"].sum())
-            self.z = np.concatenate([self.z, np.asarray(out["z"])[None]])
-            self.energy = np.concatenate([self.energy, np.asarray(out["energy"])[None]])
+            self.z = np.concatenate([self.z, frame.bend.positions(v)[None]])
+            self.energy = np.concatenate([self.energy, out["energy"][None]])
 
     def diverge(self) -> bool:
         """Whether more transitions diverged than may."""
@@ -335,15 +336,16 @@ def advance_chains(
     target: float,
     transition: Callable[..., Any],
 ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
-    """One chunk of steps of all chains; ``step`` is a dual-averaging state (see `fresh_step`), tuned where `adapt`."""
+    """One chunk of steps of all chains; ``step`` is a dual-averaging state (see `fresh_step`), tuned where `adapt`.
+
+    ``key`` (2,) holds the bits of a random key: making the key itself outside would cost two executables more.
+    """
 
     def density(u: jax.Array) -> jax.Array:
         return log_density(kernel, bend, mean + root @ u)
 
-    states, step, out = transition(density, states, step, key, adapt, target)
-    v = mean + out["u"] @ root.T
-    z = jax.vmap(jax.vmap(lambda v: bend.latent(v)[0]))(v)
-    return states, step, {"v": v, "z": z, **{name: out[name] for name in ("divergent", "steps", "energy")}}
+    states, step, out = transition(density, states, step, jax.random.wrap_key_data(key), adapt, target)
+    return states, step, {name: out[name] for name in ("u", "divergent", "steps", "energy")}
 
 
 def _stricter(target: np.ndarray) -> np.ndarray:

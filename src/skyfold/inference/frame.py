@@ -14,11 +14,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
-from scipy.special import expit
+from scipy.special import expit, ndtri
 
 from skyfold.inference.coordinates import Laplace
 from skyfold.kernel import Kernel
+
+#: Largest number below 1: no coordinate is further than 8.1 from the middle.
+_WHOLE = float(np.nextafter(1.0, 0.0))
 
 
 class Bend(eqx.Module):
@@ -38,11 +40,18 @@ class Bend(eqx.Module):
         x = jnp.where(self.unit, v, 0.5)
         s = self.scale
         t = s * (jax.nn.softplus(x / s) - jax.nn.softplus((x - 1.0) / s))
-        z = jnp.where(self.unit, ndtri(jnp.clip(t, 1e-300, 1.0 - 1e-16)), v)
+        z = jnp.where(self.unit, np.sqrt(2.0) * jax.lax.erf_inv(jnp.clip(2.0 * t - 1.0, -_WHOLE, _WHOLE)), v)
         # log dt/dv = log(sigmoid(v/s) - sigmoid((v - 1)/s)), in a form without cancellation
         slope = jax.nn.log_sigmoid(x / s) + jax.nn.log_sigmoid((1.0 - x) / s) + jnp.log(-jnp.expm1(-1.0 / s))
         normal = -0.5 * z**2 - 0.5 * jnp.log(2 * jnp.pi)
         return z, jnp.sum(jnp.where(self.unit, slope, normal))
+
+    def positions(self, v: np.ndarray) -> np.ndarray:
+        """Latent vectors of coordinates v (..., ndim)."""
+        unit, s = np.asarray(self.unit), np.asarray(self.scale)
+        x = np.where(unit, v, 0.5)
+        t = s * (np.logaddexp(0.0, x / s) - np.logaddexp(0.0, (x - 1.0) / s))
+        return np.where(unit, ndtri(np.clip(t, 0.5 - 0.5 * _WHOLE, 0.5 + 0.5 * _WHOLE)), v)
 
     def inverse(self, t: np.ndarray) -> np.ndarray:
         """Coordinate v for coordinates t (n, ndim) (see `Coordinates`)."""
