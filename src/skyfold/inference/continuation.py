@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from skyfold.inference.chains import CHUNK, Chains, advance_chains, complaints, enough, fresh_step
@@ -74,16 +73,15 @@ class Continuation:
         else:
             chains = self._started(draws, weighed)
         advance = partial(advance_chains, posterior.kernel, transition=method.transition)
-        key = jax.random.key(draws.seed)
         quality: dict[str, float] = {}
         self.progress.stage("correcting by NUTS", _DRAWS)
         while chains.tuning:
-            chains.advance(advance, key, adapt=True)
+            chains.advance(advance, draws.seed, adapt=True)
             if chains.done >= 2 and chains.tuning:
                 chains.reframe()
             self._save(chains, saved)
         while not enough(method, chains, quality, self.progress):
-            chains.advance(advance, key, adapt=False)
+            chains.advance(advance, draws.seed, adapt=False)
             self.progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
             self._save(chains, saved)
         latent = chains.latent()
