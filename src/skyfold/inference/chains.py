@@ -31,6 +31,7 @@ from skyfold.inference.maximum import (
 )
 from skyfold.inference.modes import MOST_UNSEEN, Search, best_of, search_modes
 from skyfold.inference.step_size import fresh_step
+from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def run_chains(
     if chains.unseen > MOST_UNSEEN:
         share = 1.0 / float(chains.unseen)
         messages = (f"{chains.modes} modes were found and one in {share:.0f} starts still finds a new one", *messages)
+    lacking, looked = unvisited(posterior, chains.mode, latent.reshape(-1, posterior.ndim), method.starts, seed)
+    messages = (*messages, *lacking)
     best = climb(posterior, np.tile(chains.best, (method.starts, 1)), with_prior=False)
     return Draws(
         method=method.name,
@@ -98,7 +101,7 @@ def run_chains(
         converged=not messages,
         messages=messages,
         seed=seed,
-        evaluations=int(chains.spent + chains.gradients),
+        evaluations=int(chains.spent + chains.gradients) + looked,
         gradients=int(chains.gradients),
         best=best_of(posterior, best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
         mode=chains.mode,

@@ -71,6 +71,16 @@ class Laplace:
         return cls(coordinates, coordinates.from_latent(modes.z), _covariance(data, modes.z, unit))
 
 
+def coordinate_names(posterior: Posterior) -> list[str]:
+    """Name of the parameter behind each latent coordinate, with its index where there are several."""
+    names = [""] * posterior.ndim
+    for p in posterior.parameters:
+        size = p.latent.stop - p.latent.start
+        for i in range(size):
+            names[p.latent.start + i] = p.name if size == 1 else f"{p.name}[{i}]"
+    return names
+
+
 def log_mass(heights: np.ndarray, covariance: np.ndarray) -> float:
     """Log mass of Laplace approximations; `heights` (n,) are log densities at the modes, the prior being ``-z'z/2``."""
     ndim = covariance.shape[1]

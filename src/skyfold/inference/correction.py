@@ -19,6 +19,7 @@ from scipy.special import gammaln, logsumexp
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.chains import LEAST_ESS
+from skyfold.inference.coordinates import coordinate_names
 from skyfold.inference.maximum import evaluate
 from skyfold.inference.psis import RELIABLE, pareto_k
 from skyfold.inference.quasirandom import student_points
@@ -272,16 +273,6 @@ def pareto_smoothed(log_weights: np.ndarray) -> np.ndarray:
     result = log_weights.copy()
     result[largest] = np.log(np.minimum(smooth, 1.0)) + np.max(log_weights)
     return result
-
-
-def coordinate_names(posterior: Posterior) -> list[str]:
-    """Name of the parameter behind each latent coordinate, with its index where there are several."""
-    names = [""] * posterior.ndim
-    for p in posterior.parameters:
-        size = p.latent.stop - p.latent.start
-        for i in range(size):
-            names[p.latent.start + i] = p.name if size == 1 else f"{p.name}[{i}]"
-    return names
 
 
 def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) -> tuple[bool, tuple[str, ...]]:

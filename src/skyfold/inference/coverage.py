@@ -123,20 +123,43 @@ def maxima(
     highest = max(found, key=lambda modes: modes.value[0])
     best = max(bests, key=lambda modes: modes.log_likelihood[0])
     weights = np.exp(log_weights - np.max(log_weights))
-    weights /= weights.sum()
-    missed = []
-    for mode, value, metric in zip(found[0].z, found[0].value, found[0].metric, strict=True):
-        share = np.exp(min(0.0, value - 0.5 * np.linalg.slogdet(metric)[1] - log_evidence))
-        near = np.einsum("ni,ij,nj->n", z - mode, metric, z - mode) < posterior.ndim + 3.0 * np.sqrt(2 * posterior.ndim)
-        if share > _SHARE and weights @ near < _FOUND * share:
-            missed.append(
-                f"a mode with some {100 * share:.0f}% of the posterior (log-likelihood "
-                f"{value + 0.5 * mode @ mode:.2f}) has {100 * weights @ near:.1g}% of the draws: use more live points"
-            )
     return Maxima(
         best=best_of(posterior, best, z, log_likelihood, starts),
         mode=highest.z[0],
         modes=max(len(m.z) for m in found),
         evaluations=search.evaluations + found[1].evaluations + sum(m.evaluations for m in bests),
-        missed=tuple(missed),
+        missed=missed_by(z, weights, found[0].parts, log_evidence, cure="use more live points"),
     )
+
+
+def missed_by(
+    z: np.ndarray,
+    weights: np.ndarray,
+    modes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    log_evidence: float | None,
+    *,
+    cure: str,
+) -> tuple[str, ...]:
+    """Say which modes hold mass, by Laplace's approximation, but few of the weighted draws.
+
+    Parameters
+    ----------
+    z, weights : (n, ndim), (n,) draws and their weights.
+    modes : latent vectors (k, ndim), log densities without the prior's norm (k,), and metrics (k, ndim, ndim).
+    log_evidence : that of the draws, which may lack that of the modes.
+    cure : what to do.
+    """
+    missed = []
+    masses = modes[1] - 0.5 * np.linalg.slogdet(modes[2])[1]
+    whole = float(np.logaddexp.reduce(masses))
+    whole = whole if log_evidence is None else max(log_evidence, whole)
+    for mode, value, metric, mass in zip(*modes, masses, strict=True):
+        ndim, share = len(mode), float(np.exp(mass - whole))
+        near = np.einsum("ni,ij,nj->n", z - mode, metric, z - mode) < ndim + 3.0 * np.sqrt(2 * ndim)
+        there = float(weights @ near / weights.sum())
+        if share > _SHARE and there < _FOUND * share:
+            missed.append(
+                f"a mode with some {100 * share:.0f}% of the posterior (log-likelihood "
+                f"{value + 0.5 * mode @ mode:.2f}) has {100 * there:.1g}% of the draws: {cure}"
+            )
+    return tuple(missed)

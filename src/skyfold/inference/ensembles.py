@@ -28,6 +28,7 @@ from skyfold.inference.ensemble_moves import Metropolis, Slice
 from skyfold.inference.frame import Bend, log_density
 from skyfold.inference.maximum import check_positive, evaluate
 from skyfold.inference.starts import best_fit, incomplete, scatter
+from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -337,6 +338,8 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
         verdict.quality["interrupted"] = 1.0
     messages = (*incomplete(walkers.modes, float(walkers.unseen)), *verdict.complaints())
     flat = verdict.latent.reshape(-1, posterior.ndim)
+    lacking, looked = unvisited(posterior, walkers.mode, flat, method.starts, seed)
+    messages = (*messages, *lacking)
     _, likelihood = evaluate(posterior, flat)
     ratio = float(walkers.counts[0] / max(walkers.counts[1], 1.0))
     return Draws(
@@ -346,7 +349,7 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
         converged=not messages,
         messages=messages,
         seed=seed,
-        evaluations=walkers.spent + likelihood.size,
+        evaluations=walkers.spent + likelihood.size + looked,
         best=best_fit(posterior, walkers.best, flat, likelihood, method.starts),
         mode=walkers.mode,
         diagnostics={

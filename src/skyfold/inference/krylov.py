@@ -20,7 +20,8 @@ from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.clock import Clock
-from skyfold.inference.correction import coordinate_names, judge, weigh
+from skyfold.inference.coordinates import coordinate_names
+from skyfold.inference.correction import judge, weigh
 from skyfold.inference.draws import Draws
 from skyfold.inference.straight import lift
 from skyfold.kernel import Kernel

@@ -24,6 +24,7 @@ from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
 from skyfold.inference.maximum import check_positive, evaluate
 from skyfold.inference.starts import best_fit, incomplete, scatter
+from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkp
     _, likelihood = evaluate(posterior, flat)
     messages = incomplete(run.modes, float(run.unseen))
     messages += complaints(quality, run.divergent, len(run.kept) * method.thin * method.chains)
+    lacking, looked = unvisited(posterior, run.mode, flat, method.starts, seed)
+    messages += lacking
     return Draws(
         method=method.name,
         latent=latent,
@@ -79,7 +82,7 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkp
         converged=not messages,
         messages=messages,
         seed=seed,
-        evaluations=run.spent + run.gradients + likelihood.size,
+        evaluations=run.spent + run.gradients + likelihood.size + looked,
         gradients=run.gradients,
         best=best_fit(posterior, run.best, flat, likelihood, method.starts),
         mode=run.mode,

@@ -63,6 +63,11 @@ class Modes:
     evaluations: int
     hits: np.ndarray
 
+    @property
+    def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Latent vectors, objective and metric, which tell the mass that each holds."""
+        return self.z, self.value, self.metric
+
 
 #: Arrays of `Modes` that have an entry per mode.
 MODE_ARRAYS = ("z", "value", "log_likelihood", "gradient", "metric", "converged")

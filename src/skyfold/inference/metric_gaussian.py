@@ -25,11 +25,11 @@ from skyfold.inference.correction import (
     check_correction,
     judge,
     log_scouts,
-    missed_modes,
     scouts,
     walked,
     weigh,
 )
+from skyfold.inference.coverage import missed_by
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend
 from skyfold.inference.maximum import evaluate, refine, screen
@@ -108,11 +108,6 @@ class MGVI:
             checkpoint.save(**state)
         root = self._root(posterior, state["mean"])
         judged, misses, solving = self._judged(posterior, np.asarray(state["mean"]), root, seed)
-        missed: float = 0.0
-        more: tuple[str, ...] = ()
-        if len(np.asarray(state["modes"])) > 1:
-            log_q = self._standard(posterior, np.asarray(state["mean"]), root, np.asarray(state["modes"]))[1]
-            missed, more = missed_modes(np.asarray(state["masses"]), np.asarray(state["peaks"]), log_q, judged)
         sound, messages = judge(posterior, judged, self.correction, 'sf.VI(family="flow") or sf.NUTS()')
         settled = bool(state["moved"] <= self.tolerance)
         if not settled:
@@ -127,9 +122,12 @@ class MGVI:
                 *messages,
             )
         unseen, found = float(state["unseen"]), len(np.asarray(state["modes"]))
-        messages = (*incomplete(found, unseen), *more, *messages)
-        covered = not missed and unseen <= MOST_UNSEEN
         z, likelihood, log_weights = judged.kept(self.correction)
+        weights = np.ones(len(z)) if log_weights is None else np.exp(log_weights - np.max(log_weights))
+        modes = np.asarray(state["modes"]), np.asarray(state["values"]), np.asarray(state["metrics"])
+        missed = missed_by(z, weights, modes, None, cure="use sf.Auto() or sf.NUTS()") if found > 1 else ()
+        messages = (*incomplete(found, unseen), *missed, *messages)
+        covered = not missed and unseen <= MOST_UNSEEN
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
         # a metric takes a derivative along every coordinate
         gradients = int(state["steps"]) * len(base) * (posterior.ndim + 1) + int(state["solving"]) + solving
@@ -174,8 +172,8 @@ class MGVI:
             "mean": modes.z[0],
             "best": best.z[0],
             "modes": modes.z,
-            "masses": modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1],
-            "peaks": modes.value - 0.5 * posterior.ndim * np.log(2.0 * np.pi),
+            "values": modes.value,
+            "metrics": modes.metric,
             "spent": search.evaluations + best.evaluations,
             "unseen": search.unseen,
             "moved": np.inf,

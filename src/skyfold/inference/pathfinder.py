@@ -23,10 +23,11 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Coordinates, Laplace
+from skyfold.inference.coverage import missed_by
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
 from skyfold.inference.laplace import normal_log_density
-from skyfold.inference.maximum import check_positive, choose_starts, evaluate, refine, screen
+from skyfold.inference.maximum import Modes, check_positive, choose_starts, evaluate, refine, screen
 from skyfold.inference.modes import best_of, search_modes
 from skyfold.inference.psis import RELIABLE, pareto_k
 from skyfold.inference.quasirandom import normal_points
@@ -45,6 +46,8 @@ _LEAST_SHARE = 0.2
 _DEFENCE = (0.15, 1.5)
 #: Most places of a path at which a normal is tried.
 _CANDIDATES = 8
+#: Log mass below that of the best mode from which on a mode gets no path of its own.
+_LIGHT = 10.0
 #: Relative gain at which a path ends, and most steps of a line search.
 _GAIN, _LINE_STEPS = 1e-9, 30
 
@@ -108,12 +111,14 @@ class Pathfinder:
             raise SkyfoldError(f"{posterior.ndim} dimensions are too many to whiten: use Pathfinder(whitened=False).")
         frame = Frame.of(Laplace.at(posterior, modes)) if whitened and modes is not None else _plain(posterior.ndim)
         progress.stage("following paths", self.paths)
+        rng = np.random.default_rng([seed, 5])
         z = choose_starts(points, density, self.paths)
+        if modes is not None:
+            z = _beside(modes, z, rng)
         starts = frame.position(frame.bend.inverse(Coordinates(np.asarray(frame.bend.unit)).from_latent(z)))
         paths = _paths(
             posterior.kernel, frame.bend, frame.mean, frame.root, starts, steps=self.max_steps, history=self.memory
         )
-        rng = np.random.default_rng([seed, 5])
         progress.stage("bounding the evidence", self.paths)
         normals, elbo, tried = _normals(
             posterior, frame, [np.asarray(a) for a in paths], self.memory, self.elbo_draws, rng
@@ -130,6 +135,8 @@ class Pathfinder:
         evidence = float(logsumexp(raw) - np.log(len(raw)))
         error = float(np.std(np.exp(raw - evidence)) / np.sqrt(len(raw)))
         messages = _complaints(khat, effective, len(raw))
+        if modes is not None and len(modes.z) > 1:
+            messages = (*missed_by(z, weights, modes.parts, evidence, cure="use 'auto'"), *messages)
         if search is not None and not search.complete:
             messages = (search.complaint(), *messages)
         if best is not None:
@@ -189,6 +196,15 @@ class _Normals:
         """Log density (n,) of points (n, ndim)."""
         logs = [normal_log_density(u, m, r) for m, r in zip(self.means, self.roots, strict=True)]
         return logsumexp(logs, axis=0, b=self.shares[:, None])
+
+
+def _beside(modes: Modes, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Starts (n, ndim), the last of them beside the modes that hold mass, so that a path comes to each."""
+    masses = modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1]
+    heavy = np.flatnonzero(masses > masses[0] - _LIGHT)[: len(z) // 2]
+    roots = np.linalg.cholesky(np.linalg.inv(modes.metric[heavy]))
+    beside = modes.z[heavy] + 3.0 * np.einsum("kij,kj->ki", roots, rng.standard_normal((len(heavy), z.shape[1])))
+    return np.concatenate([z[: len(z) - len(heavy)], beside])
 
 
 def _plain(ndim: int) -> Frame:

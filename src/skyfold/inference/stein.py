@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from skyfold.compilation import jit
-from skyfold.inference.correction import coordinate_names
+from skyfold.inference.coordinates import coordinate_names
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Latent coordinate that probes hold: the outer 2% of a prior.
 _OUT = 2.0
 #: Dimensions up to which there are probes.
-_MOST = 12
+MOST_PROBED = 12
 #: Least log mass of a probe's surroundings, over the evidence, and least log weight of a draw there, over the mean, for
 #: the proposals to be in need of it; steps of the climbs, and weight of the component.
 _LEAST, _THIN, _PROBE_STEPS, _SHARE = np.log(1e-4), np.log(10.0), 12, 0.04
@@ -81,7 +81,7 @@ def probe(
     coordinates, mode, ndim = mixture.coordinates, modes[0], modes.shape[1]
     best = None
     held = [(i, end) for i in range(ndim) for end in (-_OUT, _OUT) if abs(mode[i] - end) > 1.0]
-    held = held if ndim <= _MOST else []
+    held = held if ndim <= MOST_PROBED else []
     low, high = posterior.latent_bounds()
     spent = 0
     means, covariances = [np.empty((0, ndim))], [np.empty((0, ndim, ndim))]
