@@ -182,7 +182,7 @@ def test_modes_that_are_not_covered_are_reported(kind) -> None:
     posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.2]), Annotation("d"))))
     draws = run(kind(), posterior)
     assert not draws.converged and draws.log_evidence is None
-    assert "other modes hold some 50%" in draws.messages[0]
+    assert "a mode with some 50% of the posterior" in draws.messages[0]
 
 
 def test_too_few_rounds_are_reported() -> None:

@@ -113,7 +113,7 @@ class Pathfinder:
         progress.stage("following paths", self.paths)
         rng = np.random.default_rng([seed, 5])
         z = choose_starts(points, density, self.paths)
-        if modes is not None:
+        if modes is not None and len(modes.z) > 1:
             z = _beside(modes, z, rng)
         starts = frame.position(frame.bend.inverse(Coordinates(np.asarray(frame.bend.unit)).from_latent(z)))
         paths = _paths(
