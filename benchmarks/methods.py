@@ -296,6 +296,7 @@ def table(folder: Path, names: list[str], methods: list[str], seeds: list[int]) 
                     pairs = zip(found["bias"], found["width"], strict=True)
                     one_point = run["point"]
                     cells.append([method, *(f"{b:+.2f}" + ("" if one_point else f", {w:.2f}") for b, w in pairs)])
+        parts += contest(folder, name, methods, seeds, true, evidence)
         if said:
             parts += ["", "What they say:", "", *said]
         if cells and true is not None and len(true["names"]) <= 12:
@@ -305,6 +306,33 @@ def table(folder: Path, names: list[str], methods: list[str], seeds: list[int]) 
             parts += ["| " + " | ".join(line) + " |" for line in cells]
         parts.append("")
     return "\n".join(parts).rstrip()
+
+
+def contest(
+    folder: Path, name: str, methods: list[str], seeds: list[int], true: dict[str, Any] | None, evidence: Any
+) -> list[str]:
+    """Compare `auto` with the single method that is right, says so, and has most effective draws per second."""
+    rates: dict[str, tuple[float, float]] = {}
+    for method in methods:
+        runs = [load(file_of(folder, name, method, seed)) for seed in seeds]
+        good = [
+            r
+            for r in runs
+            if true is not None and r is not None and "mean" in r and verdict(r, judge(r, true), evidence) == "right"
+        ]
+        if good:
+            r = max(good, key=lambda r: r["ess"] / max(r["sample"], 1e-9))
+            rates[method] = r["ess"] / max(r["sample"], 1e-9), r["ess"] / max(r["evaluations"], 1)
+    single = [m for m in rates if m != "auto"]
+    if "auto" not in rates or not single:
+        return []
+    fastest, thrifty = (max(single, key=lambda m: rates[m][i]) for i in (0, 1))
+    return [
+        "",
+        f"Effective draws per second of sampling, `auto` over the fastest single method that is right (`{fastest}`): "
+        f"{rates['auto'][0] / rates[fastest][0]:.2g}. Per evaluation, over the thriftiest (`{thrifty}`): "
+        f"{rates['auto'][1] / rates[thrifty][1]:.2g}.",
+    ]
 
 
 def origin(true: dict[str, Any] | None, evidence: dict[str, Any] | None) -> str:
