@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +32,8 @@ BIAS, WIDTH = 0.10, 0.05
 NOISE = 4.0
 #: Errors of both by which an evidence may be away from the reference's.
 ERRORS = 3.0
+#: Seconds of waiting, over the seconds of a processor that a run may take, on a machine with other work.
+_PATIENCE = 20.0
 #: Effective draws below which a flagged run is not judged: almost nothing could be wrong.
 FEW = 100
 #: Problems whose reference has no evidence, that another run must give.
@@ -175,8 +179,17 @@ def spawn(path: Path, name: str, method: str, seed: int, options: argparse.Names
         command += ["--data", str(options.data)]
     start = time.perf_counter()
     try:
-        done = subprocess.run(command, timeout=limit, capture_output=True, text=True, check=False)
-        if done.returncode:
+        done = subprocess.run(
+            command,
+            timeout=_PATIENCE * limit,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (round(limit), round(limit) + 5)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+            path.write_text(json.dumps({"late": limit}) + "\n", encoding="utf-8")
+        elif done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or [f"ended with {done.returncode}"]
             path.write_text(json.dumps({"broken": last[0][:300]}) + "\n", encoding="utf-8")
     except subprocess.TimeoutExpired:
@@ -359,7 +372,7 @@ def remarks(run: dict[str, Any]) -> list[str]:
         if key in run:
             return [run[key]]
     if "late" in run:
-        return [f"not done after {run['late']:.0f} s"]
+        return [f"not done after {run['late']:.0f} processor seconds"]
     return [("" if run["converged"] else "(flagged) ") + "; ".join(run["messages"])] if run["messages"] else []
 
 
@@ -380,8 +393,8 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=["ulx4", *PROBLEMS])
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds that a run may take")
-    parser.add_argument("--long", type=float, default=3600.0, help="seconds that a reference may take")
+    parser.add_argument("--limit", type=float, default=300.0, help="processor seconds that a run may take")
+    parser.add_argument("--long", type=float, default=3600.0, help="processor seconds that a reference may take")
     parser.add_argument("--table", action="store_true", help="run nothing, print what there is")
     parser.add_argument("--page", type=Path, help="page with the marks between which the table is put")
     parser.add_argument("--one", nargs=3, metavar=("PROBLEM", "METHOD", "SEED"), help=argparse.SUPPRESS)

@@ -13,32 +13,37 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from scipy.special import logsumexp
 
-from skyfold.compilation import jit
 from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
+from skyfold.inference.coordinates import coordinate_names
 from skyfold.inference.coverage import weighted_draws
 from skyfold.inference.cube import require_cube
 from skyfold.inference.draws import Draws
+from skyfold.inference.lineage import dependence, evidence_error, memory
+from skyfold.inference.live import advance as step
+from skyfold.inference.live import begin, packed, unpacked
 from skyfold.inference.maximum import evaluate
 from skyfold.inference.shrinkage import alive, insertion_pvalue, log_evidence, log_volumes
-from skyfold.inference.slices import side_by_side, slice_root
-from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
-#: Steps (batches of deaths) per call of the executable.
-CHUNK = 10
 #: Prior draws per live point after which the search for points of finite likelihood is given up.
 _PATIENCE = 200
 #: What a run must reach to be called converged: insertion ranks no less probable than this, ranks of new points less
 #: correlated than this with those of the points they set out from, and no more than this share of slice steps that
 #: found no other point.
 LEAST_PVALUE, MOST_KINSHIP, MOST_STUCK = 1e-3, 0.1, 0.01
+#: Independent draws that are left at least once families count as one (as many as live points, if these are fewer), and
+#: error of the share of a mode at most.
+LEAST_INDEPENDENT, MOST_SHARE_ERROR = 400.0, 0.1
+#: Correlation of new points with those they set out from above which there are more sweeps, how many times more at
+#: most, fall of it that these must bring, and correlation below which there are fewer again.
+_REMEMBERED, _LONGEST, _FALL, _FORGOTTEN = 0.5, 4, 0.1, 0.3
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Nested:
     batch : int
         Live points replaced together.
     sweeps : int
-        Slice steps of each new point, per dimension.
+        Slice steps of each new point, per dimension; up to four times as many where new points stay too near to those
+        they set out from, and more steps help.
     remainder : float
         Share of the evidence that may be left in the live points at the end (it is counted, with the accuracy of the
         mean over the live points).
@@ -93,15 +99,14 @@ class Nested:
             )
         state = checkpoint.load()
         run = _Run(**state) if state else _Run.started(self, posterior, seed)
-        advance = partial(
-            _advance, posterior.kernel, remainder=self.remainder, inner=self.sweeps * posterior.ndim, batch=self.batch
-        )
+        advance = partial(step, posterior.kernel, remainder=self.remainder, batch=self.batch)
         key = jax.random.key(seed)
         progress.stage("nested sampling")
         interrupted = False
         try:
             while not run.finished and run.steps < self.max_steps:
                 run.advance(advance, key)
+                run.pace(self.sweeps)
                 checkpoint.save(**vars(run))
                 progress.update(run.steps, f"ln Z {run.log_z:.2f}, {100 * run.left:.2g}% left, {run.spent} evaluations")
         except KeyboardInterrupt:
@@ -116,13 +121,20 @@ class Nested:
         birth = np.concatenate([run.dead_birth, run.birth])
         order = np.argsort(likelihood, kind="stable")
         z, likelihood, birth = z[order], likelihood[order], birth[order]
+        names = np.concatenate([run.dead_names, run.names])[order]
         count = alive(birth, likelihood)
         value, error, information = log_evidence(likelihood, count)
+        log_weights = likelihood + log_volumes(count)
+        weights = np.exp(log_weights - logsumexp(log_weights))
+        of_families = evidence_error(birth, likelihood, count, weights, names, run.mothers)
+        error = max(error, of_families)
+        related = dependence(z, birth, likelihood, count, weights, names, run.mothers)
         inside = np.log(self.live / run.drawn)
         value, error = value + inside, float(np.hypot(error, np.sqrt(1.0 / self.live - 1.0 / run.drawn)))
         pvalue = insertion_pvalue(run.ranks, 10 * self.live)
         kinship = float(np.corrcoef(run.ranks, run.parents)[0, 1]) if len(run.ranks) > 1 else 0.0
-        stuck = run.stuck / max(len(run.dead) * self.sweeps * posterior.ndim, 1)
+        stuck = run.stuck / max(run.slices, 1)
+        coordinates = coordinate_names(posterior)
         messages = []
         if interrupted:
             messages.append("sampling was interrupted; what was drawn is kept")
@@ -143,12 +155,24 @@ class Nested:
             )
         if stuck > MOST_STUCK:
             messages.append(f"{100 * stuck:.1f}% of the slice steps found no point above the contour: use more sweeps")
+        least = min(LEAST_INDEPENDENT, self.live)
+        if related.effective < least:
+            messages.append(
+                f"new points stay near those they set out from: the draws tell the mean of "
+                f"{coordinates[related.worst]} no better than {related.effective:.0f} independent ones, below "
+                f"{least:.0f}; use more live points or sweeps"
+            )
+        if related.share_error > MOST_SHARE_ERROR:
+            messages.append(
+                f"the shares of two modes apart in {coordinates[related.split]} are known to {related.share_error:.2f} "
+                "only: use more live points"
+            )
         return weighted_draws(
             self,
             posterior,
             z,
             likelihood,
-            likelihood + log_volumes(count),
+            log_weights,
             (value, error),
             seed=seed,
             clock=clock,
@@ -157,6 +181,10 @@ class Nested:
             diagnostics={
                 "insertion_p": pvalue,
                 "kinship": kinship,
+                "independent": related.effective,
+                "share_error": related.share_error,
+                "evidence_error_families": of_families,
+                "sweeps": run.slices / max(len(run.dead) * posterior.ndim, 1),
                 "information": information,
                 "remainder": float(run.left),
                 "live": self.live,
@@ -183,12 +211,20 @@ class _Run:
     dead_birth: np.ndarray
     ranks: np.ndarray
     parents: np.ndarray
+    names: np.ndarray
+    dead_names: np.ndarray
+    mothers: np.ndarray
     chunks: int
     steps: int
     drawn: int
     spent: int
     used: int
     stuck: int
+    slices: int
+    sweeps: int
+    memory: float
+    before: float
+    helpless: bool
     finished: bool
 
     def __init__(self, **state: Any) -> None:
@@ -219,29 +255,38 @@ class _Run:
                     f"The likelihood is finite at only {len(z)} of {evaluated} draws of the prior: the model gives NaN "
                     "or infinite expected data nearly everywhere. Narrow the priors."
                 )
-        state = _begin(z, likelihood)
+        state = begin(z, likelihood)
         return cls(
-            **_packed(state),
+            **packed(state),
             dead=np.empty((0, posterior.ndim)),
             dead_likelihood=np.empty(0),
             dead_birth=np.empty(0),
             ranks=np.empty(0),
             parents=np.empty(0),
+            names=np.arange(method.live),
+            dead_names=np.empty(0, int),
+            mothers=np.full(method.live, -1),
             chunks=0,
             steps=0,
             drawn=drawn,
             spent=evaluated,
             used=evaluated,
             stuck=0,
+            slices=0,
+            sweeps=method.sweeps,
+            memory=0.0,
+            before=np.inf,
+            helpless=False,
             finished=False,
         )
 
     def advance(self, advance: Any, key: jax.Array) -> None:
         """One chunk of steps."""
-        state, out, done = advance(_unpacked(self), jax.random.fold_in(key, self.chunks))
+        inner = self.sweeps * self.z.shape[1]
+        state, out, done = advance(unpacked(self), jax.random.fold_in(key, self.chunks), inner)
         out = jax.tree.map(np.asarray, out)
         real = out["real"]
-        for name, value in _packed(state).items():
+        for name, value in packed(state).items():
             setattr(self, name, value)
         dead = jax.tree.map(lambda a: a[real].reshape(-1, *a.shape[2:]), out["dead"])
         self.dead = np.concatenate([self.dead, dead.position])
@@ -250,12 +295,34 @@ class _Run:
         self.ranks = np.concatenate([self.ranks, out["rank"][real].ravel()])
         self.parents = np.concatenate([self.parents, out["parent"][real].ravel()])
         slices = out["slices"]
+        here, there = (a[real].reshape(-1, a.shape[-1]) for a in (out["here"], out["there"]))
+        self.memory = memory(here, there) if len(here) > 1 else 0.0
+        self.slices = int(self.slices + len(here) * inner)
+        names, mothers, gone = self.names.copy(), [self.mothers], [self.dead_names]
+        born = len(self.mothers)
+        for place, origin in zip(out["place"][real], slices.parent[real], strict=True):
+            gone.append(names[place])
+            mothers.append(names[origin])
+            names[place] = born + np.arange(len(place))
+            born += len(place)
+        self.names, self.mothers, self.dead_names = names, np.concatenate(mothers), np.concatenate(gone)
         self.spent = int(self.spent + slices.evaluations[real].sum())
         self.used = int(self.used + slices.used[real].sum())
         self.stuck = int(self.stuck + slices.stuck[real].sum())
         self.steps = int(self.steps + real.sum())
         self.chunks = int(self.chunks + 1)
         self.finished = bool(done)
+
+    def pace(self, least: int) -> None:
+        """Set the sweeps of the next chunk by how much the points of the last one remember."""
+        if self.sweeps == least:
+            self.before = self.memory
+        if self.sweeps == _LONGEST * least and self.memory > self.before - _FALL:
+            self.sweeps, self.helpless = least, True  # separate modes remain separate
+        elif self.memory > _REMEMBERED and not self.helpless:
+            self.sweeps = int(min(2 * self.sweeps, _LONGEST * least))
+        elif self.memory < _FORGOTTEN:
+            self.sweeps = int(max(self.sweeps // 2, least))
 
     @property
     def log_z(self) -> float:
@@ -266,99 +333,3 @@ class _Run:
     def left(self) -> float:
         """Share of the evidence that is in the live points."""
         return float(np.exp(self.evidence_left - self.log_z))
-
-
-# -- what is compiled ------------------------------------------------------------------------------------------------
-
-
-def _packed(state: Any) -> dict[str, np.ndarray]:
-    arrays = {
-        "z": state.particles.position,
-        "prior": state.particles.logdensity,
-        "likelihood": state.particles.loglikelihood,
-        "birth": state.particles.loglikelihood_birth,
-        "root": state.inner_kernel_params["root"],
-        "volume": state.integrator.logX,
-        "evidence": state.integrator.logZ,
-        "evidence_left": state.integrator.logZ_live,
-    }
-    return {name: np.asarray(a) for name, a in arrays.items()}
-
-
-def _unpacked(run: _Run) -> Any:
-    from blackjax.ns.adaptive import AdaptiveNSState
-    from blackjax.ns.base import StateWithLogLikelihood
-    from blackjax.ns.integrator import NSIntegrator
-
-    return AdaptiveNSState(
-        StateWithLogLikelihood(run.z, run.prior, run.likelihood, run.birth),
-        NSIntegrator(run.volume, run.evidence, run.evidence_left),
-        {"root": run.root},
-    )
-
-
-@jit
-def _begin(z: jax.Array, likelihood: jax.Array) -> Any:
-    from blackjax.ns.adaptive import AdaptiveNSState
-    from blackjax.ns.base import NSState, StateWithLogLikelihood
-    from blackjax.ns.integrator import init_integrator
-
-    prior = -0.5 * jnp.sum(z**2, axis=1) - 0.5 * z.shape[1] * jnp.log(2 * jnp.pi)
-    particles = StateWithLogLikelihood(z, prior, likelihood, jnp.full(likelihood.shape, -jnp.inf))
-    return AdaptiveNSState(particles, init_integrator(particles), _shape(None, NSState(particles), None))
-
-
-def _shape(key: Any, state: Any, info: Any, params: Any = None) -> dict[str, jax.Array]:
-    """Shape of the slices, from the live points."""
-    return {"root": slice_root(state.particles.position)}
-
-
-@partial(jit, static_argnames=("inner", "batch"))
-def _advance(kernel: Kernel, state: Any, key: jax.Array, *, remainder: float, inner: int, batch: int) -> Any:
-    from blackjax.ns.base import init_state_strategy
-    from blackjax.ns.from_mcmc import build_kernel
-
-    def likelihood(z: jax.Array) -> jax.Array:
-        value = kernel.log_likelihood(z)
-        return jnp.where(jnp.isfinite(value), value, -jnp.inf)
-
-    point = partial(init_state_strategy, logprior_fn=kernel.log_prior, loglikelihood_fn=likelihood)
-    nested = build_kernel(None, inner, _shape, batch, update_strategy=side_by_side(point))
-
-    def done(state: Any) -> jax.Array:
-        values = state.particles.loglikelihood
-        left = state.integrator.logZ_live - jnp.logaddexp(state.integrator.logZ, state.integrator.logZ_live)
-        # the second holds on a plateau: nothing lies above the next contour, and what is left is known exactly
-        return (left < jnp.log(remainder)) | (jnp.max(values) <= -jax.lax.top_k(-values, batch)[0][-1])
-
-    def step(operand: Any) -> Any:
-        state, key = operand
-        old = state.particles.loglikelihood
-        doomed = jax.lax.top_k(-old, batch)[1]
-        state, info = nested(key, state)
-        new = state.particles.loglikelihood[doomed]
-        survivors = old.at[doomed].set(jnp.inf)
-        # ranks of the new points as they join the survivors one after the other: independent and uniform
-        earlier = jnp.tril(new[None, :] < new[:, None], -1)
-        below = jnp.sum(survivors[None, :] < new[:, None], axis=1) + jnp.sum(earlier, axis=1)
-        places = old.size - batch + jnp.arange(batch) + 1
-        jitter = jax.random.uniform(jax.random.fold_in(key, 1), (batch,))
-        return state, {
-            "dead": info.particles,
-            "rank": (below + jitter) / places,
-            "parent": jnp.mean(survivors[None, :] < info.update_info.parent[:, None], axis=1),
-            "slices": info.update_info,
-        }
-
-    shapes = jax.eval_shape(lambda s, k: step((s, k))[1], state, key)
-
-    def idle(operand: Any) -> Any:
-        return operand[0], jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-    def body(carry: Any, key: jax.Array) -> Any:
-        state, finished = carry
-        state, out = jax.lax.cond(finished, idle, step, (state, key))
-        return (state, finished | done(state)), {**out, "real": ~finished}
-
-    (state, finished), out = jax.lax.scan(body, (state, done(state)), jax.random.split(key, CHUNK))
-    return state, out, finished

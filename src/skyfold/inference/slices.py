@@ -24,7 +24,7 @@ _MOST_SHRINKS = 100
 class SliceInfo(NamedTuple):
     """What a batch of slice steps took: evaluations in all, those of them that a point asked for, steps given up.
 
-    With it the log-likelihoods of the live points from which the new ones set out.
+    With it the places among the live points from which the new ones set out.
     """
 
     evaluations: jax.Array
@@ -120,7 +120,7 @@ def _update(
     none = jnp.zeros(batch, int)
     direction, left, right, level = fresh(first, start.logdensity)
     slices = _Slices(start, direction, left, right, level, shrinks=none, done=none)
-    info = SliceInfo(nothing, nothing, nothing, start.loglikelihood)
+    info = SliceInfo(nothing, nothing, nothing, chosen)
     slices, _, info = jax.lax.while_loop(unfinished, tick, (slices, nothing, info))
     born = jnp.full_like(slices.point.loglikelihood_birth, contour)
     return slices.point._replace(loglikelihood_birth=born), info

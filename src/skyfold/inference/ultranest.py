@@ -56,7 +56,7 @@ class UltraNest:
     log_evidence_error: float = 0.5
     effective: int = 400
     max_evaluations: int | None = None
-    max_region: int = 10
+    max_region: int = 8
     sweeps: int = 4
     screen: int = 2048
     starts: int = 16
