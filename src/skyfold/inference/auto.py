@@ -1,4 +1,4 @@
-"""Auto: mode search, then adaptive importance sampling around the modes; NUTS where that is not to be trusted.
+"""Auto: mode search, then adaptive importance sampling around the modes; SMC or NUTS where that is not to be trusted.
 
 The draws are accepted when the Pareto k-hat of the weights is below 0.7 and the effective sample size is reached.
 """
@@ -17,7 +17,7 @@ from skyfold.inference.coordinates import Laplace, log_mass
 from skyfold.inference.draws import Draws
 from skyfold.inference.importance import Mixture
 from skyfold.inference.maximum import Modes, check_positive, refine, screen
-from skyfold.inference.modes import best_of, search_modes
+from skyfold.inference.modes import Search, best_of, search_modes
 from skyfold.inference.tails import probe
 
 if TYPE_CHECKING:
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 #: Modes that lie lower than the best by more than this (in log density) hold no mass that counts.
 _DEEP = 20.0
+#: Latent dimensions up to which SMC is tried before NUTS: beyond, its particles cost more than chains.
+_FEW = 12
 #: Rise of the likelihood that a mode of the posterior may have to the likelihood's own maximum.
 _RISE = 10.0
 
 
 @dataclass(frozen=True)
 class Auto:
-    """Mode search, adaptive importance sampling, NUTS as the fallback.
+    """Mode search, adaptive importance sampling, SMC in few dimensions and NUTS as the fallbacks.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class Auto:
     effective: int = 4000
     screen: int = 2048
     starts: int = 16
-    max_evaluations: int = 150_000
+    max_evaluations: int = 100_000
     max_dimension: int = 40
 
     def __post_init__(self) -> None:
@@ -72,17 +74,7 @@ class Auto:
             reason = adaptation.run(self.max_evaluations, progress)
             spent += adaptation.spent
         if reason:
-            from skyfold.inference.nuts import NUTS
-
-            draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, search)
-            return replace(
-                draws,
-                method=self.name,
-                sampler="nuts",
-                messages=(f"auto used NUTS: {reason}", *draws.messages),
-                evaluations=spent + draws.evaluations,
-                seconds=clock.seconds(),
-            )
+            return self._other(posterior, seed, progress, checkpoint, search, reason, spent, clock)
         sample = adaptation.sample
         # modes of little mass count where their likelihood may come higher
         if best is None or np.any(modes.log_likelihood[1:] > best.log_likelihood[0] - _RISE):
@@ -109,6 +101,44 @@ class Auto:
                 "efficiency": sample.effective() / len(sample),
                 "modes": len(modes.z),
             },
+            seconds=clock.seconds(),
+        )
+
+    def _other(
+        self,
+        posterior: Posterior,
+        seed: int,
+        progress: Any,
+        checkpoint: Checkpoint,
+        search: Search,
+        reason: str,
+        spent: int,
+        clock: Clock,
+    ) -> Draws:
+        """Draws of SMC, or of NUTS where there are too many dimensions for it, or where it does not converge."""
+        from skyfold.inference.nuts import NUTS
+        from skyfold.inference.smc import SMC
+
+        if posterior.ndim <= _FEW:
+            draws = SMC(starts=self.starts)(posterior, seed, progress)
+            spent += draws.evaluations
+            if draws.converged and search.complete:
+                return replace(
+                    draws,
+                    method=self.name,
+                    sampler="smc",
+                    messages=(f"auto used SMC: {reason}", *draws.messages),
+                    evaluations=spent,
+                    seconds=clock.seconds(),
+                )
+            reason = f"{reason}; SMC did not converge either"
+        draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, search)
+        return replace(
+            draws,
+            method=self.name,
+            sampler="nuts",
+            messages=(f"auto used NUTS: {reason}", *draws.messages),
+            evaluations=spent + draws.evaluations,
             seconds=clock.seconds(),
         )
 

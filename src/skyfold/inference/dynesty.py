@@ -18,6 +18,9 @@ from skyfold.inference.draws import Draws
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
+#: Dimensions from which on dynesty would take random walks.
+_WALKS = 8
+
 
 @dataclass(frozen=True)
 class Dynesty:
@@ -32,7 +35,9 @@ class Dynesty:
     remainder : float
         Log evidence that may be left in the live points at the end.
     sample : str
-        How points are drawn: ``auto``, ``unif``, ``rwalk``, ``slice`` or ``rslice``.
+        How points are drawn: ``unif``, ``rwalk``, ``slice`` or ``rslice``; ``auto`` is dynesty's own choice up to 8
+        dimensions and ``rslice`` beyond, where the random walks that dynesty would take give wrong answers on curved
+        posteriors.
     bound : str
         What bounds the live points: ``multi``, ``single``, ``balls``, ``cubes`` or ``none``.
     max_evaluations : int or None
@@ -65,7 +70,7 @@ class Dynesty:
             posterior.ndim,
             nlive=self.live,
             bound=self.bound,
-            sample=self.sample,
+            sample="rslice" if self.sample == "auto" and posterior.ndim > _WALKS else self.sample,
             rstate=np.random.default_rng(seed),
         )
         with warnings.catch_warnings():
