@@ -108,6 +108,14 @@ def test_auto_falls_back_to_nuts_and_says_so() -> None:
     assert draws.converged
 
 
+def test_auto_tries_smc_where_importance_sampling_fails() -> None:
+    posterior = direct(list(np.zeros(3)), [1.0] * 3, sf.Normal(np.zeros(3), 1.0))
+    draws = run(sf.Auto(max_evaluations=1), posterior)
+    assert (draws.method, draws.sampler) == ("auto", "smc")
+    assert draws.converged and draws.messages[0].startswith("auto used SMC: ")
+    assert draws.log_evidence == pytest.approx(-1.5 * np.log(4.0 * np.pi), abs=4.0 * draws.log_evidence_error)
+
+
 def test_chains_that_disagree_are_not_called_converged() -> None:
     posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.01]), Annotation("d"))))
     draws = run(sf.NUTS(draws=200, max_draws=200, chains=8), posterior, seed=1)

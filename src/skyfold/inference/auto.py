@@ -119,7 +119,7 @@ class Auto:
         from skyfold.inference.nuts import NUTS
         from skyfold.inference.smc import SMC
 
-        if posterior.ndim <= _FEW:
+        if posterior.ndim <= min(_FEW, self.max_dimension):
             draws = SMC(starts=self.starts)(posterior, seed, progress)
             spent += draws.evaluations
             if draws.converged and search.complete:
