@@ -34,6 +34,8 @@ def test_one_version(project: dict) -> None:
     "name",
     [
         *(f"data/demo/{name}" for name in ("demo.pha", "demo.rmf", "demo.arf", "demo_bkg.pha", "truth.json")),
+        *(f"data/sky/{name}" for name in ("counts.npy", "counts_sources.npy", "exposure.fits.gz", "sky.toml")),
+        *(f"data/sky/{name}" for name in ("template_ics.npy", "template_pib.npy", "sources.toml", "truth.json")),
         "xray/models/absorption_tables.npz",
         "py.typed",
     ],

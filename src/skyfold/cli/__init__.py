@@ -1,4 +1,4 @@
-"""Command line: ``skyfold xray``, ``fit``, ``models``, ``demo``, ``doctor``; one file per command.
+"""Command line: ``skyfold xray``, ``gammaray``, ``fit``, ``models``, ``demo``, ``data``, ``doctor``; one file each.
 
 Exit codes: 0 done and converged, 1 done but not converged, 2 bad input, 70 an error inside skyfold, 130 interrupted.
 """

@@ -1,4 +1,4 @@
-"""A job: spectra, a model and a method; reading, fitting, printing and writing them."""
+"""A job: what every fit of the command line does, whatever its data: fitting, printing and writing."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 import numpy as np
 
 from skyfold.cli._clock import IMPORT_SECONDS, process_age
 from skyfold.cli._folder import check_folder, written_whole
-from skyfold.cli._models import build_models
 from skyfold.cli._program import CONVERGED, INTERRUPTED, NOT_CONVERGED
 from skyfold.errors import SkyfoldError, SkyfoldWarning
 
@@ -25,44 +24,12 @@ if TYPE_CHECKING:
     from skyfold.results.result import Result
 
 
-@dataclass(frozen=True)
-class Source:
-    """A spectrum and what of it is used.
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC):
+    """How a fit is done and where its results go; a domain's job adds what is fitted.
 
     Parameters
     ----------
-    spectrum : PHA file.
-    response, arf, background : files to use instead of those that its header names.
-    name : name in tables and figures.
-    energies : ranges in keV; none for everything.
-    """
-
-    spectrum: Path
-    response: str | Path | None = None
-    arf: str | Path | None = None
-    background: str | Path | None = None
-    name: str | None = None
-    energies: tuple[tuple[float, float], ...] = ()
-
-    def read(self) -> Any:
-        """Read the spectrum and notice its energies."""
-        from skyfold import xray
-
-        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
-        return spectrum.notice(*self.energies) if self.energies else spectrum
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that the command line can be told about a fit.
-
-    Parameters
-    ----------
-    sources : spectra, fitted jointly.
-    model : expression in XSPEC's language.
-    priors, values : by name of the parameter.
-    tables : abundances and cross-sections, as `skyfold.xray.model` takes them.
-    redshift : value of every parameter called ``Redshift``.
     method : name or settings object.
     seed : of every random act.
     folder : where results go; None writes nothing.
@@ -70,17 +37,21 @@ class Job:
     checkpoint : file that a long run keeps its state in, and goes on from; None keeps nothing.
     """
 
-    sources: tuple[Source, ...]
-    model: str
-    priors: Mapping[str, Any] = field(default_factory=dict)
-    values: Mapping[str, float] = field(default_factory=dict)
-    tables: Mapping[str, str] = field(default_factory=dict)
-    redshift: float | None = None
+    #: Where to look when a model is not finite.
+    hint: ClassVar[str] = "look at the priors and values"
     method: Any = "auto"
     seed: int = 0
     folder: Path | None = None
     figures: bool = True
     checkpoint: Path | None = None
+
+    @abstractmethod
+    def posterior(self) -> Posterior:
+        """Read the data and build the model; raise `SkyfoldError` where either is wrong."""
+
+    def draw(self, result: Result, folder: Path) -> None:
+        """Write the figures."""
+        result.save_figures(folder)
 
     def run(self) -> tuple[int, Result | None]:
         """Read, fit, print and write; return the exit code and the result, None where nothing is free."""
@@ -93,11 +64,9 @@ class Job:
         for note in _precision():
             warnings.warn(note, SkyfoldWarning, stacklevel=1)
         method = find(self.method)
-        models = build_models(self.model, len(self.sources), self.priors, self.values, self.redshift, **self.tables)
         start = time.perf_counter()
-        spectra = [source.read() for source in self.sources]
+        posterior = self.posterior()
         load = time.perf_counter() - start
-        posterior = _posterior(models, spectra)
         if posterior.ndim == 0:
             return self._report_statistic(posterior, load), None
         result = posterior.fit(method, seed=self.seed, checkpoint=self.checkpoint)
@@ -114,7 +83,7 @@ class Job:
         with written_whole(self.folder, _own_files()) as folder:
             if self.figures:
                 try:
-                    result.save_figures(folder)
+                    self.draw(result, folder)
                 except Exception as error:
                     failed = error
             result.save(folder / "posterior.nc")  # after the figures, whose tables it keeps
@@ -138,7 +107,7 @@ class Job:
         values = {name: float(v) for name, v in posterior.statistics(np.zeros(0)).items()}
         for name, value in values.items():
             if not math.isfinite(value):
-                raise _not_finite(posterior, name, value)
+                raise _not_finite(posterior, name, value, self.hint)
         for name, value in values.items() if len(values) > 1 else ():
             observation = posterior.pairs[name][1]
             click.echo(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
@@ -151,13 +120,7 @@ class Job:
         return CONVERGED
 
 
-def _posterior(models: list[Any], spectra: list[Any]) -> Posterior:
-    from skyfold.posterior import Posterior
-
-    return Posterior(*zip(models, spectra, strict=True))
-
-
-def _not_finite(posterior: Posterior, name: str, value: float) -> SkyfoldError:
+def _not_finite(posterior: Posterior, name: str, value: float, hint: str) -> SkyfoldError:
     from skyfold.component import parameter_names
 
     model, observation = posterior.pairs[name]
@@ -166,8 +129,7 @@ def _not_finite(posterior: Posterior, name: str, value: float) -> SkyfoldError:
     ]
     return SkyfoldError(
         f"{observation.likelihood.statistic_name} of '{model!r}' for '{name}' is {value} at {', '.join(values)}: the "
-        "model expects no finite, positive data there. Choose values for which it does; 'skyfold models' lists what "
-        "each parameter may be."
+        f"model expects no finite, positive data there. Choose values for which it does; {hint}."
     )
 
 
@@ -190,10 +152,13 @@ def _precision() -> list[str]:
 
 
 def _own_files() -> list[str]:
-    """Names of all files that a job may write into its folder."""
+    """Names of all files that a job of any domain may write into its folder."""
+    from skyfold.gammaray.plots import SAVED as SKY
     from skyfold.plots import saved_names
+    from skyfold.plots.style import FORMATS
 
-    return [*saved_names(), "posterior.nc", "summary.json"]
+    sky = [f"{figure}.{ending}" for figure in SKY for ending in FORMATS]
+    return [*saved_names(), *sky, "posterior.nc", "summary.json"]
 
 
 def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, load: float) -> dict[str, Any]:

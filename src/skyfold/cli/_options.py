@@ -53,12 +53,27 @@ class Seed(click.ParamType):
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-method: Decorator = click.option(
-    "--method", metavar="NAME", default="auto", show_default=True, help=f"One of {', '.join(METHODS)}."
-)
-seed: Decorator = click.option(
-    "--seed", metavar="N", type=Seed(), default=0, show_default=True, help="Of every random act."
-)
+
+def method(default: str | None = "auto") -> Decorator:
+    """Name of the method; without a default it is None where it is not given, and a file may say it."""
+    said = default is not None
+    text = f"One of {', '.join(METHODS)}."
+    return click.option("--method", metavar="NAME", default=default, show_default=said, help=text)
+
+
+def seed(default: int | None = 0) -> Decorator:
+    """Seed; without a default it is None where it is not given, and a file may say it."""
+    said = default is not None
+    text = "Of every random act."
+    return click.option("--seed", metavar="N", type=Seed(), default=default, show_default=said, help=text)
+
+
+def prior(example: str) -> Decorator:
+    """Priors, ``NAME=DIST``."""
+    return click.option("--prior", "-p", "priors", metavar="NAME=DIST", multiple=True, help=f"As in {example}.")
+
+
+value: Decorator = click.option("--set", "-s", "values", metavar="NAME=VALUE", multiple=True, help="Fix a parameter.")
 checkpoint: Decorator = click.option(
     "--checkpoint", metavar="FILE", type=FileName(), help="Keep the state of a long run there, and go on from it."
 )

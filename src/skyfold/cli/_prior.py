@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from skyfold.errors import SkyfoldError
@@ -79,6 +80,26 @@ def parse_number(text: str, what: str) -> float:
     if number - number != 0.0:
         raise SkyfoldError(f"{what}: '{text}' is not finite.")
     return number
+
+
+def parse_pairs(given: tuple[str, ...], option: str, parse: Callable[[str, str], Any]) -> dict[str, Any]:
+    """Split each ``NAME=VALUE`` of an option and parse the values.
+
+    Raises
+    ------
+    SkyfoldError
+        If a text is none of this form, or a name is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            form = "DIST" if option == "--prior" else "VALUE"
+            raise SkyfoldError(f"{option} takes NAME={form}, as in powerlaw.norm=...; got '{text}'.")
+        if name in found:
+            raise SkyfoldError(f"{option} names '{name}' twice.")
+        found[name] = parse(value, f"{option} {name}")
+    return found
 
 
 def _parsed(text: str) -> ast.Call:

@@ -18,7 +18,7 @@ from skyfold.errors import SkyfoldError, SkyfoldWarning
 #: Exit codes; those of bad input and of an inner error are the usual ones (click, sysexits.h).
 CONVERGED, NOT_CONVERGED, BAD_INPUT, INNER_ERROR, INTERRUPTED = 0, 1, 2, 70, 130
 
-_COMMANDS = ("xray", "fit", "models", "demo", "doctor")
+_COMMANDS = ("xray", "gammaray", "fit", "models", "demo", "data", "doctor")
 _HELP = """Fold models of the sky through real instruments and infer their parameters.
 
 Exit codes: 0 converged, 1 not converged, 2 bad input, 70 an error inside skyfold, 130 interrupted.

@@ -1,18 +1,20 @@
-"""``skyfold demo``: fit the embedded observation, whose truth is known."""
+"""``skyfold demo``: fit embedded data, whose truth is known."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from skyfold.cli import _options
 
 if TYPE_CHECKING:
+    from skyfold.cli._job import Job
     from skyfold.results.result import Result
 
-#: Priors of the demo.
+#: Priors of the demo of a spectrum.
 PRIORS = {
     "tbabs.nH": "Uniform(0, 1)",
     "powerlaw.PhoIndex": "Uniform(0, 5)",
@@ -22,32 +24,52 @@ PRIORS = {
 }
 
 
+#: What may be fitted.
+DEMOS = ("xray", "gammaray", "point-sources")
+
+
 @click.command("demo")
-@_options.method
-@_options.seed
+@click.argument("data", type=click.Choice(DEMOS), default="xray", required=False)
+@_options.method()
+@_options.seed()
 @_options.no_figures
 @_options.out("skyfold-demo")
-def command(method: str, seed: int, no_figures: bool, out: Path) -> int:
-    """Fit the embedded X-ray observation and compare with what it was simulated with."""
-    from skyfold.cli._job import Job, Source
+def command(data: str, method: str, seed: int, no_figures: bool, out: Path) -> int:
+    """Fit embedded data and compare with what they were simulated with.
+
+    DATA is xray (a spectrum, the default), gammaray (a small sky of the templates that are fitted) or point-sources
+    (the same with unresolved point sources, which takes minutes).
+    """
+    settings: dict[str, Any] = {"method": method, "seed": seed, "folder": out, "figures": not no_figures}
+    job, truth = _spectrum(settings) if data == "xray" else _sky(data == "point-sources", settings)
+    code, result = job.run()
+    if result is not None and not result.draws.is_point:
+        click.echo(compare(result, truth))
+    return code
+
+
+def _spectrum(settings: dict[str, Any]) -> tuple[Job, dict[str, float]]:
     from skyfold.cli._prior import parse_prior
+    from skyfold.cli._spectra import Source, SpectraJob
     from skyfold.data import demo_spectrum, demo_truth
 
     truth = demo_truth()
     low, high = truth["notice"]
-    job = Job(
+    job = SpectraJob(
         sources=(Source(demo_spectrum(), energies=((low, high),)),),
         model=truth["model"],
         priors={name: parse_prior(text) for name, text in PRIORS.items()},
-        method=method,
-        seed=seed,
-        folder=out,
-        figures=not no_figures,
+        **settings,
     )
-    code, result = job.run()
-    if result is not None and not result.draws.is_point:
-        click.echo(compare(result, truth["parameters"]))
-    return code
+    return job, truth["parameters"]
+
+
+def _sky(point_sources: bool, settings: dict[str, Any]) -> tuple[Job, dict[str, float]]:
+    from skyfold.cli._sky import SkyJob
+    from skyfold.data import demo_sky, demo_truth
+
+    truth = demo_truth("sky")["sources" if point_sources else "sky"]
+    return replace(SkyJob.read(demo_sky(point_sources)), truth=truth, **settings), truth
 
 
 def compare(result: Result, truth: dict[str, float]) -> str:

@@ -16,6 +16,8 @@ import click
 _PACKAGES = ("jax", "jaxlib", "equinox", "numpy", "scipy", "astropy", "numpyro", "blackjax", "arviz", "matplotlib")
 _OPTIONAL = {
     "flowjax": "pip install 'skyfold[flows]'",
+    "astropy-healpix": "pip install 'skyfold[gammaray]'",
+    "pooch": "pip install 'skyfold[fetch]'",
     "pytest": "pip install 'skyfold[test]'",
     "sphinx": "pip install 'skyfold[docs]'",
 }

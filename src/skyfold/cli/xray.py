@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import click
 
 from skyfold.cli import _options
 from skyfold.cli._options import FileName
-from skyfold.cli._prior import parse_number, parse_prior
+from skyfold.cli._prior import parse_number, parse_pairs, parse_prior
 from skyfold.errors import SkyfoldError
 
 
@@ -22,10 +21,8 @@ from skyfold.errors import SkyfoldError
 @click.option(
     "--energies", "-e", metavar="LO HI", nargs=2, type=float, multiple=True, help="Range to fit, keV; may be repeated."
 )
-@click.option(
-    "--prior", "-p", "priors", metavar="NAME=DIST", multiple=True, help="As in powerlaw.PhoIndex=Uniform(1,3)."
-)
-@click.option("--set", "-s", "values", metavar="NAME=VALUE", multiple=True, help="Fix a parameter.")
+@_options.prior("powerlaw.PhoIndex=Uniform(1,3)")
+@_options.value
 @click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
 @click.option("--xsect", metavar="TABLE", help="Photo-electric cross-sections, by XSPEC's names.")
 @click.option("--redshift", "-z", metavar="Z", type=float, help="Value of every parameter called Redshift.")
@@ -47,8 +44,8 @@ from skyfold.errors import SkyfoldError
     type=FileName(),
     help="Background instead of the header's, or 'none' (single spectrum).",
 )
-@_options.method
-@_options.seed
+@_options.method()
+@_options.seed()
 @_options.checkpoint
 @_options.no_figures
 @_options.out()
@@ -76,7 +73,7 @@ def command(
     spectrum: constant.factor of the first is fixed to 1 unless --prior or --set names it, constant_2.factor of the
     second and so on are free. Parameters without --prior or --set have the default priors that 'skyfold models' lists.
     """
-    from skyfold.cli._job import Job, Source
+    from skyfold.cli._spectra import Source, SpectraJob
 
     overrides: dict[str, Any] = {"response": response, "arf": arf, "background": background}
     if len(spectra) > 1 and any(v is not None for v in overrides.values()):
@@ -85,11 +82,11 @@ def command(
             f"--{given} goes with a single spectrum, here are {len(spectra)}; describe the job in a file for "
             "'skyfold fit'."
         )
-    job = Job(
+    job = SpectraJob(
         sources=tuple(Source(path, energies=energies, **overrides) for path in spectra),
         model=expression,
-        priors=_pairs(priors, "--prior", lambda text, _: parse_prior(text)),
-        values=_pairs(values, "--set", parse_number),
+        priors=parse_pairs(priors, "--prior", lambda text, _: parse_prior(text)),
+        values=parse_pairs(values, "--set", parse_number),
         tables={k: v for k, v in (("abundances", abund), ("cross_sections", xsect)) if v is not None},
         redshift=redshift,
         method=method,
@@ -99,17 +96,3 @@ def command(
         figures=not no_figures,
     )
     return job.run()[0]
-
-
-def _pairs(given: tuple[str, ...], option: str, parse: Callable[[str, str], Any]) -> dict[str, Any]:
-    """Split ``NAME=VALUE`` and parse the values."""
-    found: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not (name and equals and value):
-            form = "DIST" if option == "--prior" else "VALUE"
-            raise SkyfoldError(f"{option} takes NAME={form}, as in powerlaw.norm=...; got '{text}'.")
-        if name in found:
-            raise SkyfoldError(f"{option} names '{name}' twice.")
-        found[name] = parse(value, f"{option} {name}")
-    return found

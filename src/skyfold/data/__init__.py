@@ -1,7 +1,9 @@
-"""Data that come with skyfold: a small simulated X-ray observation whose truth is known.
+"""Data that come with skyfold, whose truth is known, and public data by name.
 
-``demo.pha`` names its response ``demo.rmf``, effective area ``demo.arf`` and background ``demo_bkg.pha``;
-``truth.json`` holds what they were simulated with.
+``demo`` is a simulated X-ray observation: ``demo.pha`` names its response ``demo.rmf``, effective area ``demo.arf`` and
+background ``demo_bkg.pha``. ``sky`` is a simulated gamma-ray sky of nside 32, which ``sky.toml`` (without) and
+``sources.toml`` (with unresolved point sources) describe for ``skyfold gammaray``. ``truth.json`` in each holds what
+they were simulated with. `skyfold.data.fetch` downloads what others publish.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 from skyfold.errors import SkyfoldError
 
 #: Embedded data sets by name: the folder below this package.
-EMBEDDED = {"demo": "demo"}
+EMBEDDED = {"demo": "demo", "sky": "sky"}
 
 
 def folder(name: str = "demo") -> Path:
@@ -40,7 +42,17 @@ def demo_spectrum() -> Path:
     return folder("demo") / "demo.pha"
 
 
-def demo_truth() -> dict[str, Any]:
-    """Read what the embedded spectrum was simulated with."""
-    truth: dict[str, Any] = json.loads((folder("demo") / "truth.json").read_text(encoding="utf-8"))
+def demo_truth(name: str = "demo") -> dict[str, Any]:
+    """Read what an embedded data set was simulated with."""
+    truth: dict[str, Any] = json.loads((folder(name) / "truth.json").read_text(encoding="utf-8"))
     return truth
+
+
+def demo_sky(point_sources: bool = False) -> Path:
+    """Path of the file that describes a fit of the embedded sky, for ``skyfold gammaray``.
+
+    Parameters
+    ----------
+    point_sources : of the sky that has unresolved point sources.
+    """
+    return folder("sky") / ("sources.toml" if point_sources else "sky.toml")

@@ -16,6 +16,7 @@ by powers of two. Derivatives take the last formula, not the way back through th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -108,26 +109,108 @@ def log_probability(
     total : (n,) mean number of sources of unit template that send any photon; the sum of `x` over all m.
     """
     total = jnp.sum(x, axis=1) if total is None else total
+    parts = [_probability(given[0], x[:, : given[0] - 1], *given[1:]) for given in _classes(layout, mu, templates)]
+    smooth = jnp.concatenate([p.ravel() for p in parts])[layout.place]
+    return smooth - mu - total @ jnp.asarray(templates)
+
+
+def log_probability_scores(
+    layout: Layout,
+    x: jax.Array,
+    mu: jax.Array,
+    templates: jax.Array,
+    total: jax.Array,
+    dx: jax.Array,
+    dtotal: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Log-probability of the counts of every pixel, and its derivatives.
+
+    Parameters
+    ----------
+    layout, x, mu, templates, total : as for `log_probability`.
+    dx, dtotal : (k, n, m) and (k, n), changes of `x` and `total` along k directions.
+
+    Returns
+    -------
+    value : (n_pixels,)
+    by_mu : (n_pixels,)
+    by_templates : (n, n_pixels)
+    along : (k, n_pixels), derivatives along the directions.
+    """
+    (n, k), templates = (x.shape[0], dx.shape[0]), jnp.asarray(templates)
+    parts = []
+    for rows, rate, maps, blocks, counts in _classes(layout, mu, templates):
+        own, changes = x[:, : rows - 1], dx[:, :, rows - 2 :: -1].reshape(k * n, rows - 1)
+
+        def use(ratios: jax.Array, templates: jax.Array, own: Any = own, changes: Any = changes) -> tuple[Any, ...]:
+            along = jnp.sum((changes @ ratios).reshape(k, n, -1) * templates, axis=1)
+            return ratios[-1], own[:, ::-1] @ ratios, along
+
+        parts.append(_run(rows, own, rate, maps, blocks, counts, use=use))
+    value, by_mu, by_templates, along = (
+        jnp.concatenate([jnp.moveaxis(p, 0, -2).reshape(*p.shape[1:-1], -1) for p in piece], axis=-1)[..., layout.place]
+        for piece in zip(*parts, strict=True)
+    )
+    change = along - dtotal @ templates
+    return value - mu - total @ templates, by_mu - 1.0, by_templates - total[:, None], change
+
+
+def _classes(layout: Layout, mu: Any, templates: Any) -> Iterator[tuple[Any, ...]]:
+    """Rows, mu (tiles, width), templates (n, tiles, width), blocks and counts of every class of pixels."""
     mu, templates = jnp.asarray(mu)[layout.order], jnp.asarray(templates)[:, layout.order]
-    parts, start, first = [], 0, 0
+    start, first = 0, 0
     for tiles, width, rows in layout.shape:
         stop, last = start + tiles * width, first + tiles
         own = templates[:, start:stop].reshape(-1, tiles, width)
         blocks, counts = layout.blocks[first:last], layout.counts[start:stop].reshape(tiles, width)
-        parts.append(_probability(rows, x[:, : rows - 1], mu[start:stop].reshape(tiles, width), own, blocks, counts))
+        yield rows, mu[start:stop].reshape(tiles, width), own, jnp.asarray(blocks), jnp.asarray(counts)
         start, first = stop, last
-    return (jnp.concatenate([p.ravel() for p in parts]) - mu - total @ templates)[layout.place]
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Function that a CPU does one after the other where many are asked for.
+
+    Side by side its matrix products become batched ones, which XLA does fifteen times as slowly there.
+    """
+    if jax.default_backend() != "cpu":
+        return function
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def rule(size: int, batched: Any, *given: Any) -> tuple[Any, Any]:
+        leaves, structure = jax.tree.flatten(given)
+        moving = jax.tree.leaves(batched)
+
+        def one(own: list[Any]) -> Any:
+            rest = iter(own)
+            return mapped(
+                *jax.tree.unflatten(structure, [next(rest) if m else x for x, m in zip(leaves, moving, strict=True)])
+            )
+
+        if not any(moving):
+            result = function(*given)
+        else:
+            result = jax.lax.map(one, [x for x, m in zip(leaves, moving, strict=True) if m])
+        return result, jax.tree.map(lambda _: any(moving), result)
+
+    return mapped
 
 
 # -- the recursion -----------------------------------------------------------------------------------------------------
 
 
 def _run(
-    rows: int, x: jax.Array, mu: jax.Array, templates: jax.Array, blocks: Any, counts: Any, keep: bool
-) -> tuple[jax.Array, jax.Array | None]:
-    """ln(p_d / p_0) of a class of pixels, (tiles, width), and p_{d-j}/p_d, (tiles, rows - 1, width).
+    rows: int,
+    x: jax.Array,
+    mu: jax.Array,
+    templates: jax.Array,
+    blocks: Any,
+    counts: Any,
+    use: Callable[[jax.Array, jax.Array], tuple[jax.Array, ...]] | None = None,
+) -> tuple[jax.Array, ...]:
+    """ln(p_d / p_0) of a class of pixels, (tiles, width), and for every tile what `use` makes of p_{d-j}/p_d.
 
-    The latter stand in the order j = rows - 1 ... 1.
+    It is given these, (rows - 1, width), in the order j = rows - 1 ... 1, and the tile's templates (n, width).
 
     Time runs so that every pixel arrives at its own d in the last row: p_k stands in row k + rows - 1 - d. The
     products with rows of earlier blocks are one matrix product of a block of the Toeplitz matrix of j x_j.
@@ -170,10 +253,13 @@ def _run(
         last = rows // _BLOCK
         p, exponent = lax.fori_loop(last - needed, last, block, (jnp.zeros((rows, width)), jnp.zeros(width)))
         log_ratio = jnp.log(p[-1]) - np.log(_START) - exponent * np.log(_STEP)
-        return (log_ratio, p[:-1] / p[-1]) if keep else (log_ratio,)
+        if use is None:
+            return (log_ratio,)
+        # with second derivatives in range, although the square of p is not
+        here = lax.stop_gradient(p[-1])
+        return (log_ratio, *use((p[:-1] / here) / (p[-1] / here), templates))
 
-    result = lax.map(tile, (mu, jnp.moveaxis(templates, 0, 1), blocks, counts))
-    return result[0], result[1] if keep else None
+    return tuple(lax.map(tile, (mu, jnp.moveaxis(templates, 0, 1), blocks, counts)))
 
 
 def _probability(rows: int, x: Any, mu: Any, templates: Any, blocks: Any, counts: Any) -> jax.Array:
@@ -181,12 +267,11 @@ def _probability(rows: int, x: Any, mu: Any, templates: Any, blocks: Any, counts
 
     @jax.custom_jvp
     def call(x: jax.Array, mu: jax.Array, templates: jax.Array, blocks: Any, counts: Any) -> jax.Array:
-        return _run(rows, x, mu, templates, blocks, counts, keep=False)[0]
+        return _run(rows, x, mu, templates, blocks, counts)[0]
 
     def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
         x, mu, templates, blocks, counts = primals
-        value, ratios = _run(rows, x, mu, templates, blocks, counts, keep=True)
-        assert ratios is not None
+        value, ratios = _run(rows, x, mu, templates, blocks, counts, lambda ratios, _: (ratios,))
         dx, dmu, dtemplates = tangents[:3]
         change = jnp.zeros_like(value)
         if not isinstance(dmu, SymbolicZero):
@@ -198,7 +283,7 @@ def _probability(rows: int, x: Any, mu: Any, templates: Any, blocks: Any, counts
         return value, change
 
     call.defjvp(rule, symbolic_zeros=True)
-    return call(x, mu, templates, jnp.asarray(blocks), jnp.asarray(counts))
+    return call(x, mu, templates, blocks, counts)
 
 
 def _along(x: jax.Array, ratios: jax.Array) -> jax.Array:

@@ -122,6 +122,6 @@ def galactic_centre(
     disk = Disk(published=published, exposure=exposure, name="dsk_shape")
     return (
         model
-        + PointSources(excess("gce_shape", 1.0), s_range=s_range, name="gce_ps")
-        + PointSources(disk, s_range=s_range, name="dsk_ps")
+        + PointSources(excess("gce_shape", 1.0), Uniform(1e-5, 4.0), s_range=s_range, name="gce_ps")
+        + PointSources(disk, Uniform(1e-5, 4.0), s_range=s_range, name="dsk_ps")
     )

@@ -1,193 +1,403 @@
-"""Figures of counts maps: counts, model and residuals on the sky, components, shares of the flux."""
+"""Figures of counts maps: counts, model and residuals on the sky, components, shares of the flux, source counts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from skyfold.errors import SkyfoldError
-from skyfold.gammaray.healpix import pixel_of
-from skyfold.gammaray.likelihood import CompoundPoisson
-from skyfold.gammaray.maps import CountsMap
-from skyfold.plots.style import SERIES, context, new_figure, say_converged
+from skyfold.plots.style import (
+    BLACK,
+    SERIES,
+    VERMILION,
+    context,
+    log_axis,
+    new_figure,
+    say_converged,
+)
 
 if TYPE_CHECKING:
+    from skyfold.gammaray.maps import CountsMap
+    from skyfold.gammaray.sky_image import Image
     from skyfold.results.result import Result
 
-#: Pixels of an image along its longer side.
-_SIZE = 400
-PROJECTIONS = ("cartesian", "gnomonic", "mollweide")
+#: Figures that `save_all` writes, where a result has them, besides corner and trace.
+SAVED = ("sky", "sky_mollweide", "components", "flux_fractions", "source_counts")
 
-
-def mean_counts(sky: CountsMap, expected: Any) -> np.ndarray:
-    """Mean counts of every fitted pixel, (n_data,), point sources included.
-
-    Parameters
-    ----------
-    sky : CountsMap
-    expected : what ``sky.predict`` gives.
-    """
-    if isinstance(sky.likelihood, CompoundPoisson) and np.size(expected) != sky.n_data:
-        return np.asarray(sky.likelihood.mean(jnp.asarray(expected))).sum(axis=0)
-    return np.asarray(expected)
-
-
-def image(sky: CountsMap, values: np.ndarray, projection: str = "cartesian") -> tuple[np.ndarray, tuple[float, ...]]:
-    """Image (rows, columns) of values on the region's pixels (n_pix,), and its extent; NaN outside.
-
-    Parameters
-    ----------
-    sky : the pixels.
-    values : (n_pix,)
-    projection : ``"cartesian"`` (degrees of longitude and latitude), ``"gnomonic"`` (tangent plane at the Galactic
-        centre, degrees; the region must lie within 80 degrees of it) or ``"mollweide"`` (the whole sky). Longitude
-        grows to the left.
-
-    Raises
-    ------
-    SkyfoldError
-        If there is no such projection, or the region is too large for it.
-    """
-    pixels = sky.pixels
-    if projection not in PROJECTIONS:
-        raise SkyfoldError(f"A projection is one of {', '.join(PROJECTIONS)}, not {projection!r}.")
-    full = np.full(12 * pixels.nside**2, np.nan)
-    full[pixels.index] = values
-    if projection == "mollweide":
-        x, y = np.meshgrid(np.linspace(2.0, -2.0, _SIZE), np.linspace(-1.0, 1.0, _SIZE // 2))
-        theta = np.arcsin(y)
-        latitude = np.arcsin(np.clip((2.0 * theta + np.sin(2.0 * theta)) / np.pi, -1.0, 1.0))
-        longitude = 0.5 * np.pi * x / np.maximum(np.cos(theta), 1e-9)
-        extent = (2.0, -2.0, -1.0, 1.0)
-        visible = x**2 / 4.0 + y**2 <= 1.0
-    else:
-        if projection == "gnomonic":
-            if np.min(pixels.direction[0]) < np.cos(np.radians(80.0)):
-                raise SkyfoldError("A gnomonic image holds less than half of the sky; use 'mollweide' or 'cartesian'.")
-            across, up = np.degrees(pixels.direction[1:] / pixels.direction[0])
-        else:
-            across, up = np.degrees(pixels.longitude), np.degrees(pixels.latitude)
-        margin = np.degrees(0.5 / pixels.nside)
-        left, right = across.max() + margin, across.min() - margin
-        low, high = up.min() - margin, up.max() + margin
-        extent = (left, right, low, high)
-        x, y = np.meshgrid(np.linspace(left, right, _SIZE), np.linspace(low, high, _SIZE))
-        x, y = np.radians(x), np.radians(y)
-        longitude, latitude = (
-            (np.arctan(x), np.arctan(y * np.cos(np.arctan(x)))) if projection == "gnomonic" else (x, y)
-        )
-        visible = np.ones(x.shape, dtype=bool)
-    shown = np.full(x.shape, np.nan)
-    shown[visible] = full[pixel_of(pixels.nside, longitude[visible], latitude[visible])]
-    return shown, extent
-
-
-def significance(counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Signed root of the Poisson deviance of each pixel; with point sources in the model it is wider than normal."""
-    from scipy.special import xlogy
-
-    deviance = 2.0 * (mean - counts + xlogy(counts, counts / np.maximum(mean, 1e-300)))
-    return np.sign(counts - mean) * np.sqrt(np.maximum(deviance, 0.0))
+#: Colours of brightness and of residuals; of what was not fitted.
+_BRIGHT, _DIFFERENCE, _BLANK = "inferno", "RdBu_r", "0.82"
+#: Draws behind histograms and bands.
+_DRAWS = 500
 
 
 def maps(result: Result, name: str | None = None, *, projection: str = "cartesian") -> Any:
-    """Draw counts, best fit, residual significance, and the mean counts of every component.
+    """Draw counts, best fit and the significance of the residuals, with their histogram against a normal one.
 
     Parameters
     ----------
     result : a fit of counts maps.
-    name : observation, default the first.
-    projection : as for `image`.
+    name : observation, default the first counts map.
+    projection : as for `skyfold.gammaray.sky_image.image_of`; ``"mollweide"`` for the whole sky.
 
     Returns
     -------
     matplotlib Figure
     """
-    sky, parts = _parts(result, name, result.best_latent)
-    total = np.sum(list(parts.values()), axis=0)
+    from skyfold.gammaray.mean_counts import counts_map, mean_counts
+    from skyfold.gammaray.sky_image import image_of, significance
+
+    name, sky = counts_map(result, name)
+    image = image_of(sky.pixels, projection)
+    total = np.sum([v[0] for v in mean_counts(result, result.best_latent[None], name).values()], axis=0)
     counts = np.asarray(sky.data)
-    panels = {"counts": counts, "best fit": total, "residual [$\\sigma$]": significance(counts, total), **parts}
-    columns = 3
-    rows = -(-len(panels) // columns)
-    high = float(np.percentile(counts, 99.5))
+    sigma = significance(_summed(sky, counts), _summed(sky, total))
+    bright = _logarithmic(np.concatenate([_summed(sky, counts), _summed(sky, total)]))
+    reach = 4.0 if np.nanmax(np.abs(sigma)) < 6 else 6.0
+    panels = (
+        ("counts", _summed(sky, counts), {"cmap": _BRIGHT, "norm": bright}, "counts/pixel"),
+        ("best fit", _summed(sky, total), {"cmap": _BRIGHT, "norm": bright}, "counts/pixel"),
+        ("residual", sigma, {"cmap": _DIFFERENCE, "vmin": -reach, "vmax": reach}, r"significance [$\sigma$]"),
+    )
     with context():
-        figure = new_figure(3.1 * columns, 2.7 * rows)
-        axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-        for axis, (title, values) in zip(axes, panels.items(), strict=False):
-            # bins of energy are shown together
-            region = sky.on_region(values).reshape(-1, sky.pixels.n_pix).sum(axis=0)
-            shown, extent = image(sky, region, projection)
-            scale: dict[str, Any] = {"cmap": "viridis"}
-            if title.startswith("residual"):
-                scale = {"vmin": -4, "vmax": 4, "cmap": "RdBu_r"}
-            if title in ("counts", "best fit"):
-                scale |= {"vmin": 0, "vmax": max(high, 1.0)}
-            drawn = axis.imshow(shown, extent=extent, origin="lower", interpolation="nearest", **scale)
-            figure.colorbar(drawn, ax=axis, shrink=0.8)
-            axis.set_title(title)
-            if projection == "mollweide":
-                axis.set_axis_off()
-            else:
-                axis.set_xlabel("$l$ [deg]" if projection == "cartesian" else "$x$ [deg]")
-                axis.set_ylabel("$b$ [deg]" if projection == "cartesian" else "$y$ [deg]")
-        for axis in axes[len(panels) :]:
-            axis.set_axis_off()
-        say_converged(figure, {"converged": result.converged, "messages": result.draws.messages})
+        figure = new_figure(7.6 if image.whole else 8.2, 4.6 if image.whole else 6.4)
+        figure.get_layout_engine().set(w_pad=0.1)
+        grid = np.ravel(figure.subplots(2, 2))
+        for axis, (title, values, scale, label) in zip(grid, panels, strict=False):
+            _draw(figure, axis, image, values, title, label, **scale)
+        _histogram(grid[3], sigma[np.isfinite(sigma)])
+        _say(figure, result)
     return figure
 
 
-def flux_fractions(result: Result, name: str | None = None, *, draws: int = 300) -> Any:
+def components(result: Result, name: str | None = None, *, projection: str = "cartesian") -> Any:
+    """Draw the mean counts of every component at the best fit, each on its own scale.
+
+    Parameters
+    ----------
+    result, name, projection : as for `maps`.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from skyfold.gammaray.mean_counts import counts_map, mean_counts
+    from skyfold.gammaray.sky_image import image_of
+
+    name, sky = counts_map(result, name)
+    image = image_of(sky.pixels, projection)
+    parts = {k: _summed(sky, v[0]) for k, v in mean_counts(result, result.best_latent[None], name).items()}
+    whole = float(np.nansum(list(parts.values())))
+    columns = min(len(parts), 2 if image.whole or len(parts) == 4 else 3)
+    rows = -(-len(parts) // columns)
+    with context():
+        figure = new_figure(3.8 * columns, (2.4 if image.whole else 3.1) * rows)
+        figure.get_layout_engine().set(w_pad=0.1)
+        axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
+        for axis, (title, values) in zip(axes, parts.items(), strict=False):
+            percent = 100 * np.nansum(values) / whole
+            share = f"{percent:.1f}%" if percent >= 0.05 else "< 0.1%"
+            _draw(
+                figure,
+                axis,
+                image,
+                values,
+                f"{title}: {share} of the counts",
+                "counts/pixel",
+                cmap=_BRIGHT,
+                vmin=0.0,
+                vmax=_top(values),
+            )
+        for axis in axes[len(parts) :]:
+            axis.set_axis_off()
+        _say(figure, result)
+    return figure
+
+
+def flux_fractions(
+    result: Result,
+    name: str | None = None,
+    *,
+    draws: int = _DRAWS,
+    truths: Mapping[str, float] | None = None,
+) -> Any:
     """Draw the posterior of each component's share of the mean counts in the fitted pixels.
 
     Parameters
     ----------
     result : a fit of counts maps.
-    name : observation, default the first.
-    draws : draws of the posterior behind the histograms.
+    name : observation, default the first counts map.
+    draws : draws of the posterior behind the intervals.
+    truths : shares to mark, by component.
 
     Returns
     -------
     matplotlib Figure
+        One row per component: density of the posterior, median, 68% and 95% intervals.
     """
-    shares: dict[str, list[float]] = {}
-    for latent in result.equal_weight_latent(draws):
-        _, parts = _parts(result, name, latent)
-        whole = sum(v.sum() for v in parts.values())
-        for part, values in parts.items():
-            shares.setdefault(part, []).append(float(values.sum() / whole))
+    shares = fractions(result, name, draws=draws)
     with context():
-        figure = new_figure(5.0, 3.4)
+        figure = new_figure(5.4, 0.9 + 0.52 * len(shares))
         axis = figure.subplots()
-        for number, (part, drawn) in enumerate(shares.items()):
-            colour = SERIES[number % len(SERIES)]
-            axis.hist(drawn, bins=30, density=True, histtype="step", color=colour, lw=1.4, label=part)
+        for row, (part, drawn) in enumerate(shares.items()):
+            colour = SERIES[row % len(SERIES)]
+            low2, low, middle, high, high2 = np.quantile(drawn, [0.025, 0.16, 0.5, 0.84, 0.975])
+            if np.ptp(drawn) > 0:
+                x, density = _density(drawn)
+                axis.fill_between(x, row, row - 0.72 * density, color=colour, alpha=0.3, lw=0)
+                axis.plot([low2, high2], [row, row], color=colour, lw=1.0)
+                axis.plot([low, high], [row, row], color=colour, lw=3.0, solid_capstyle="butt")
+            axis.plot(middle, row, "o", color=colour, ms=4.5, mec="white", mew=0.6, zorder=3)
+            if truths and part in truths:
+                axis.plot(truths[part], row, "|", color=BLACK, ms=13, mew=1.6, zorder=4)
+        axis.set_yticks(range(len(shares)), list(shares))
+        axis.set_ylim(len(shares) - 0.5, -1.0)
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlim(left=0.0)
         axis.set_xlabel("share of the expected counts")
-        axis.set_ylabel("posterior density")
-        axis.legend()
-        say_converged(figure, {"converged": result.converged, "messages": result.draws.messages})
+        if truths:
+            axis.plot([], [], "|", color=BLACK, ms=11, mew=1.6, label="truth")
+            axis.legend(loc="upper right")
+        _say(figure, result)
     return figure
 
 
-def _parts(result: Result, name: str | None, latent: np.ndarray) -> tuple[CountsMap, dict[str, np.ndarray]]:
-    """Counts map, and the mean counts (n_data,) of every component at one latent vector."""
-    from skyfold.results.contributions import folded
+def fractions(result: Result, name: str | None = None, *, draws: int = _DRAWS) -> dict[str, np.ndarray]:
+    """Return draws (n,) of each component's share of the mean counts in the fitted pixels, by component."""
+    from skyfold.gammaray.mean_counts import mean_counts
 
-    posterior = result.posterior
-    name = next(iter(posterior.pairs)) if name is None else name
-    sky = posterior.pairs[name][1] if name in posterior.pairs else None
-    if not isinstance(sky, CountsMap):
-        raise SkyfoldError(f"'{name}' is no counts map of this result; there are {', '.join(posterior.pairs)}.")
-    parts = {}
-    for part, expected in folded(posterior, latent, name).items():
-        own = np.asarray(expected)
-        model = _bound(sky, posterior, name, part) if own.size != sky.n_data else sky
-        parts[part] = mean_counts(model, own)
-    return sky, parts
+    latent = result.equal_weight_latent(1 if result.draws.is_point else draws)
+    totals = mean_counts(result, latent, name, total=True)
+    whole = np.sum(list(totals.values()), axis=0)
+    return {part: values / whole for part, values in totals.items()}
 
 
-def _bound(sky: CountsMap, posterior: Any, name: str, part: str) -> CountsMap:
-    from skyfold.results.contributions import select, term_paths
+def source_counts(
+    result: Result,
+    name: str | None = None,
+    *,
+    truths: Mapping[str, Any] | None = None,
+    sources: Mapping[str, Any] | None = None,
+    draws: int = _DRAWS,
+) -> Any:
+    r"""Draw the source-count function of every population, :math:`S^2 dN/dS` per square degree.
 
-    return sky.bound(select(posterior.pairs[name][0], term_paths(posterior, name)[part]))
+    Parameters
+    ----------
+    result : a fit of a counts map with point sources.
+    name : observation, default the first counts map.
+    truths : true source-count functions (`skyfold.gammaray.source_counts.SourceCount`) by component.
+    sources : mean counts S of the true sources in the region, (n,) by component; drawn as a histogram with the
+        errors of their numbers.
+    draws : draws of the posterior behind the bands.
+
+    Returns
+    -------
+    matplotlib Figure
+
+    Raises
+    ------
+    SkyfoldError
+        If the model has no populations of point sources.
+    """
+    from skyfold.gammaray.mean_counts import counts_map
+    from skyfold.gammaray.source_bands import bands
+
+    name, sky = counts_map(result, name)
+    found = bands(result, name, draws)
+    area = _square_degrees(sky)
+    low, high = np.inf, 0.0
+    with context():
+        figure = new_figure(5.2, 4.2)
+        axis = figure.subplots()
+        for row, (part, (s, quantiles)) in enumerate(found.items()):
+            colour = SERIES[row % len(SERIES)]
+            bottom2, bottom, middle, top, top2 = s * quantiles / area
+            if not result.draws.is_point:
+                axis.fill_between(s, bottom2, top2, color=colour, alpha=0.18, lw=0)
+                axis.fill_between(s, bottom, top, color=colour, alpha=0.38, lw=0)
+            axis.plot(s, middle, color=colour, label=part if len(found) > 1 else "posterior: median, 68%, 95%")
+            high = max(high, float(top.max()))
+            low = min(low, float(np.max(middle)))
+            if truths and part in truths:
+                true = s * np.asarray(truths[part].density(np.log(s))) / area
+                axis.plot(s, true, color=BLACK if len(found) == 1 else colour, ls="--", lw=1.4, label=f"truth ({part})")
+            if sources and part in sources:
+                _drawn_sources(axis, np.asarray(sources[part]), area * sky.pixels.n_pix, colour)
+        log_axis(axis.xaxis, float(s[0]), float(s[-1]))
+        log_axis(axis.yaxis, low / 300.0, high * 5.0)
+        _one_photon(axis)
+        axis.set_xlabel("$S$ [counts]")
+        axis.set_ylabel(r"$S^2\, dN/dS$ [counts deg$^{-2}$]")
+        _flux_axis(axis, sky)
+        axis.legend(loc="lower left")
+        _say(figure, result)
+    return figure
+
+
+def save_all(result: Result, folder: str | Path, *, truth: Mapping[str, float] | None = None) -> list[Path]:
+    """Write every figure that a fit of counts maps has, as png (300 dpi) and pdf.
+
+    ``corner`` and ``trace`` (not of a point estimate); for the first counts map ``sky``, ``sky_mollweide``,
+    ``components``, ``flux_fractions``, and ``source_counts`` where there are point sources.
+
+    Parameters
+    ----------
+    result : a fit of counts maps.
+    folder : where they go.
+    truth : true values of parameters by name, to be marked in ``corner`` and ``source_counts``.
+
+    Returns
+    -------
+    list of the files
+    """
+    from skyfold.gammaray.source_bands import populations
+    from skyfold.plots.style import save
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, Any] = {}
+    if not result.draws.is_point:
+        known = {name: value for name, value in (truth or {}).items() if name in result.description.entries}
+        drawn = {"corner": lambda: result.plot_corner(truths=known), "trace": result.plot_trace}
+    drawn |= {
+        "sky": lambda: maps(result),
+        "sky_mollweide": lambda: maps(result, projection="mollweide"),
+        "components": lambda: components(result),
+        "flux_fractions": lambda: flux_fractions(result),
+    }
+    if populations(result):
+        drawn["source_counts"] = lambda: source_counts(result, truths=_true_counts(result, truth or {}))
+    files: list[Path] = []
+    for stem, draw in drawn.items():
+        files += save(draw(), folder / stem)
+    return files
+
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _true_counts(result: Result, truth: Mapping[str, float]) -> dict[str, Any]:
+    """True source-count functions of the populations all of whose parameters are known."""
+    from skyfold.gammaray.mean_counts import counts_map
+    from skyfold.gammaray.source_bands import populations
+    from skyfold.results.contributions import select
+
+    model = result.posterior.pairs[counts_map(result)[0]][0]
+    found = {}
+    for part, path in populations(result).items():
+        population: Any = select(model, path, factors=False)
+        own = {name: value for name, value in truth.items() if name in population.parameters}
+        fixed = population.with_values(own)
+        if not any(name.startswith(f"{part}.") for name in fixed.free_parameters):
+            found[part] = fixed.source_count()
+    return found
+
+
+def _summed(sky: CountsMap, values: np.ndarray) -> np.ndarray:
+    """Values on the region (n_pix,), bins of energy added up; NaN where nothing is fitted."""
+    return sky.on_region(values).reshape(-1, sky.pixels.n_pix).sum(axis=0)
+
+
+def _draw(figure: Any, axis: Any, image: Image, values: np.ndarray, title: str, label: str, **scale: Any) -> None:
+    shown = np.ma.masked_invalid(image.show(values))
+    axis.set_facecolor("white" if image.whole else _BLANK)
+    drawn = axis.imshow(shown, extent=image.extent, origin="lower", interpolation="nearest", aspect="equal", **scale)
+    # of the map's own height: constrained layout does not know that the map keeps its shape
+    bar = axis.inset_axes((0.1, -0.09, 0.8, 0.06) if image.whole else (1.03, 0.0, 0.05, 1.0))
+    figure.colorbar(drawn, cax=bar, orientation="horizontal" if image.whole else "vertical", label=label)
+    if getattr(scale.get("norm"), "vmin", 0) and "norm" in scale:
+        log_axis(bar.xaxis if image.whole else bar.yaxis, scale["norm"].vmin, scale["norm"].vmax)
+    axis.set_title(title)
+    if image.whole:
+        from matplotlib.patches import Ellipse
+
+        axis.add_patch(Ellipse((0, 0), 4, 2, facecolor=_BLANK, edgecolor="none", zorder=-1))
+        axis.add_patch(Ellipse((0, 0), 4, 2, facecolor="none", edgecolor="0.3", lw=0.8))
+        axis.set_axis_off()
+        return
+    axis.tick_params(direction="out", top=False, right=False)
+    gnomonic = image.projection == "gnomonic"
+    axis.set_xlabel("$x$ [deg]" if gnomonic else "$l$ [deg]")
+    axis.set_ylabel("$y$ [deg]" if gnomonic else "$b$ [deg]")
+
+
+def _histogram(axis: Any, sigma: np.ndarray) -> None:
+    reach = max(4.5, float(np.max(np.abs(sigma))) + 0.5)
+    edges = np.arange(-reach, reach + 0.5, 0.5)
+    axis.hist(sigma, edges, density=True, histtype="stepfilled", color="0.75", label="pixels")
+    x = np.linspace(-reach, reach, 300)
+    axis.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=VERMILION, label="normal")
+    axis.set_xlabel(r"significance [$\sigma$]")
+    axis.set_ylabel("density of pixels")
+    axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
+    axis.set_title(f"mean {sigma.mean():.2f}, s.d. {sigma.std():.2f}")
+    axis.legend(loc="upper right")
+
+
+def _logarithmic(values: np.ndarray) -> Any:
+    """Logarithmic scale of counts; linear where they hardly differ."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    good = values[np.isfinite(values)]
+    top = _top(good)
+    bottom = max(float(np.percentile(good, 2)), 0.7)
+    return LogNorm(bottom, top, clip=True) if top > 5 * bottom else Normalize(0, top)
+
+
+def _top(values: np.ndarray) -> float:
+    top = float(np.nanpercentile(values, 99.7))
+    return top if top > 0 else 1.0
+
+
+def _density(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smoothed histogram, of height one."""
+    low, high = drawn.min(), drawn.max()
+    x = np.linspace(low - 0.15 * (high - low), high + 0.15 * (high - low), 200)
+    width = 0.9 * drawn.std() * drawn.size**-0.2
+    density = np.exp(-0.5 * ((x[:, None] - drawn) / width) ** 2).sum(axis=1)
+    density[x < 0] = 0.0
+    return x, density / density.max()
+
+
+def _square_degrees(sky: CountsMap) -> float:
+    """Solid angle of a pixel."""
+    return float(np.degrees(np.degrees(4.0 * np.pi / (12.0 * sky.pixels.nside**2))))
+
+
+def _drawn_sources(axis: Any, sources: np.ndarray, area: float, colour: str) -> None:
+    edges = np.geomspace(max(sources.min(), 0.1), sources.max() * 1.001, 13)
+    number = np.histogram(sources, edges)[0]
+    middle = np.sqrt(edges[1:] * edges[:-1])
+    scale = middle**2 / np.diff(edges) / area
+    seen = number > 0
+    axis.errorbar(
+        middle[seen],
+        (number * scale)[seen],
+        (np.sqrt(number) * scale)[seen],
+        [(middle - edges[:-1])[seen], (edges[1:] - middle)[seen]],
+        fmt="none",
+        ecolor=colour,
+        elinewidth=1.0,
+        label="true sources",
+    )
+
+
+def _one_photon(axis: Any) -> None:
+    axis.axvline(1.0, color="0.5", lw=0.8, ls=":")
+    axis.text(1.05, 0.97, "1 photon", transform=axis.get_xaxis_transform(), color="0.4", va="top", fontsize=8)
+
+
+def _flux_axis(axis: Any, sky: CountsMap) -> None:
+    """Axis of the flux above, where the exposure is known."""
+    if sky.pixels.exposure is None:
+        return
+    mean = float(np.mean(np.ravel(np.asarray(sky.pixels.exposure))[sky.kept]))
+    axis.tick_params(top=False, which="both")
+    above = axis.secondary_xaxis("top", functions=(lambda s: s / mean, lambda flux: flux * mean))
+    above.set_xlabel(r"$F$ [cm$^{-2}$ s$^{-1}$] at the mean exposure")
+
+
+def _say(figure: Any, result: Result) -> None:
+    say_converged(figure, {"converged": result.converged, "messages": result.draws.messages})

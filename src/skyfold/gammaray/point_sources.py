@@ -10,12 +10,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jax.flatten_util import ravel_pytree
 
 from skyfold.annotation import Annotation
 from skyfold.compilation import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
-from skyfold.gammaray.compound import Layout, arrange, log_probability
+from skyfold.gammaray.compound import Layout, arrange, log_probability, log_probability_scores, one_by_one
 from skyfold.gammaray.emission import Emission, Population
 from skyfold.gammaray.moments import MomentTable, tabulate
 from skyfold.gammaray.source_counts import BrokenPowerLaw, SourceCount, Support
@@ -194,12 +196,65 @@ def log_likelihood(
     if not len(source_counts):
         x, total, effective = jnp.zeros((0, prepared.layout.highest)), jnp.zeros(0), jnp.zeros((0, *mu.shape))
         return log_probability(prepared.layout, x, mu, effective, total)
-    moments = [_moments(prepared, s) for s in source_counts]
-    templates = jnp.asarray(templates)
-    if prepared.shares is not None:
-        templates = (templates[:, None] * prepared.shares).reshape(-1, mu.size)
-    total, x = (jnp.concatenate(parts) for parts in zip(*moments, strict=True))
-    return log_probability(prepared.layout, x, mu, templates, total)
+    numbers, build = ravel_pytree(tuple(source_counts))
+    return _pointwise(build, prepared, mu, jnp.asarray(templates), numbers)
+
+
+def _pointwise(build: Any, prepared: PreparedPixels, mu: Any, templates: Any, numbers: Any) -> jax.Array:
+    """Log-likelihood of each pixel; `build` makes source-count functions of the `numbers`.
+
+    Derivatives by mu, templates and numbers are found together with the value, so that what is left for each
+    direction, forwards or backwards, is little.
+    """
+
+    def moments(prepared: PreparedPixels, numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+        total, x = zip(*(_moments(prepared, s) for s in build(numbers)), strict=True)
+        return jnp.concatenate(total), jnp.concatenate(x)
+
+    def spread(prepared: PreparedPixels, templates: jax.Array) -> jax.Array:
+        """Templates times the shares of each exposure, (n_populations * n_nodes, n_pixels)."""
+        if prepared.shares is None:
+            return templates
+        return (templates[:, None] * jnp.asarray(prepared.shares)).reshape(-1, templates.shape[1])
+
+    @one_by_one
+    def value(prepared: PreparedPixels, mu: jax.Array, templates: jax.Array, numbers: jax.Array) -> jax.Array:
+        total, x = moments(prepared, numbers)
+        return log_probability(prepared.layout, x, mu, spread(prepared, templates), total)
+
+    @one_by_one
+    def scores(
+        prepared: PreparedPixels, mu: jax.Array, templates: jax.Array, numbers: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        def push(direction: jax.Array) -> Any:
+            return jax.jvp(lambda n: moments(prepared, n), (numbers,), (direction,))
+
+        (total, x), (dtotal, dx) = jax.vmap(push, out_axes=(None, 0))(jnp.eye(numbers.size))
+        value, by_mu, by_parts, by_numbers = log_probability_scores(
+            prepared.layout, x, mu, spread(prepared, templates), total, dx, dtotal
+        )
+        shares = 1.0 if prepared.shares is None else jnp.asarray(prepared.shares)
+        by_templates = jnp.sum(by_parts.reshape(templates.shape[0], -1, mu.size) * shares, axis=1)
+        return value, by_mu, by_templates, by_numbers
+
+    @jax.custom_jvp
+    def call(prepared: PreparedPixels, mu: jax.Array, templates: jax.Array, numbers: jax.Array) -> jax.Array:
+        return value(prepared, mu, templates, numbers)
+
+    def rule(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+        result, by_mu, by_templates, by_numbers = scores(*primals)
+        _, dmu, dtemplates, dnumbers = tangents
+        change = jnp.zeros_like(result)
+        if not isinstance(dmu, SymbolicZero):
+            change = change + by_mu * dmu
+        if not isinstance(dtemplates, SymbolicZero):
+            change = change + jnp.sum(by_templates * dtemplates, axis=0)
+        if not isinstance(dnumbers, SymbolicZero):
+            change = change + dnumbers @ by_numbers
+        return result, change
+
+    call.defjvp(rule, symbolic_zeros=True)
+    return call(jax.tree.map(jnp.asarray, prepared), mu, templates, numbers)
 
 
 _compiled = jit(log_likelihood)
