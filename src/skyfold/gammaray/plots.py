@@ -231,7 +231,7 @@ def source_counts(
         axis.set_xlabel("$S$ [counts]")
         axis.set_ylabel(r"$S^2\, dN/dS$ [counts deg$^{-2}$]")
         _flux_axis(axis, sky)
-        axis.legend(loc="lower left")
+        axis.legend(loc="upper right")
         _say(figure, result)
     return figure
 
