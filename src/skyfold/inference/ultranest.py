@@ -57,7 +57,7 @@ class UltraNest:
     effective: int = 400
     max_evaluations: int | None = None
     max_region: int = 8
-    sweeps: int = 4
+    sweeps: int = 10
     screen: int = 2048
     starts: int = 16
 
