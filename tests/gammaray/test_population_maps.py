@@ -61,6 +61,7 @@ def fitted(sky: CountsMap, model: Component) -> sf.Posterior:
     return sf.Posterior((model, sky.with_point_sources(F, WEIGHTS / (WEIGHTS @ F), exposure_regions=3)))
 
 
+@pytest.mark.slow
 def test_cases_of_nptfit(shared: Path) -> None:
     folder = shared / "data/gammaray/fermi_573w_nside128"
     cases = json.loads((shared / "reference/gammaray/nptf_cases.json").read_text())["cases"]
@@ -87,6 +88,7 @@ def test_cases_of_nptfit(shared: Path) -> None:
         assert pointwise.sum() == pytest.approx(case["loglike_reference"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_and_information(fitted: sf.Posterior) -> None:
     z = jnp.linspace(-0.3, 0.4, fitted.ndim)
     kernel = fitted.kernel
@@ -102,6 +104,7 @@ def test_scores_and_information(fitted: sf.Posterior) -> None:
     np.testing.assert_allclose(gradient, (values[: fitted.ndim] - values[fitted.ndim :]) / 2e-5, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_draws_have_the_likelihoods_moments(fitted: sf.Posterior) -> None:
     (_, sky), *_ = fitted.pairs.values()
     assert isinstance(sky.likelihood, CompoundPoisson)

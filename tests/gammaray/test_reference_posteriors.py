@@ -54,6 +54,7 @@ def test_six_norms_against_long_chains(inner_galaxy: sf.Posterior, shared: Path,
         assert sd == pytest.approx(true["sd"], rel=0.05), name
 
 
+@pytest.mark.slow
 def test_many_points_at_once_are_those_one_by_one() -> None:
     rng = np.random.default_rng(5)
     counts = rng.poisson(6.0, 60)
