@@ -98,8 +98,9 @@ def test_a_projection_that_cannot_be_is_not_made():
     assert "exact" in repr(Photometry(NAMES, flux, flux, tolerance=1e-9).bound(model))
     with pytest.raises(SkyfoldError, match="more than the tolerance"):
         Photometry(NAMES, flux, flux, tolerance=1e-9, projected=True).bound(model)
-    with pytest.raises(SkyfoldError, match="redshift is free"):
-        Photometry(NAMES, flux, flux, projected=True).bound(seven(synthetic(), redshift=sf.Uniform(0.01, 1.0)))
+    unlimited = seven(synthetic(), redshift=sf.TruncatedNormal(0.5, 0.2, 0.05, np.inf))
+    with pytest.raises(SkyfoldError, match="needs limits"):
+        Photometry(NAMES, flux, flux, projected=True).bound(unlimited)
 
 
 def test_free_redshift_agrees_with_fixed_and_has_a_gradient():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skyfold.galaxy.case_b import synthetic_case_b
+    from skyfold.galaxy.catalog import Catalog, CatalogSettings, fit_catalog
     from skyfold.galaxy.cosmology import Cosmology, age, lookback_time, luminosity_distance
     from skyfold.galaxy.dust import (
         SMC,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from skyfold.galaxy.metallicity import ConstantMetallicity, EvolvingMetallicity, LogNormalMetallicity
     from skyfold.galaxy.nebular import Nebular, NebularGrid
     from skyfold.galaxy.photometry import Photometry, magnitudes
+    from skyfold.galaxy.redshift_table import RedshiftTable
     from skyfold.galaxy.sfh import (
         Burst,
         ConstantSFH,
@@ -62,6 +64,8 @@ _HOMES = {
     "ConstantMetallicity": "skyfold.galaxy.metallicity",
     "ConstantSFH": "skyfold.galaxy.sfh",
     "Continuity": "skyfold.galaxy.sfh",
+    "Catalog": "skyfold.galaxy.catalog",
+    "CatalogSettings": "skyfold.galaxy.catalog",
     "Cosmology": "skyfold.galaxy.cosmology",
     "Dale2014": "skyfold.galaxy.dust",
     "DelayedTau": "skyfold.galaxy.sfh",
@@ -86,6 +90,7 @@ _HOMES = {
     "Photometry": "skyfold.galaxy.photometry",
     "PostStarburst": "skyfold.galaxy.sfh",
     "PowerLawDust": "skyfold.galaxy.dust",
+    "RedshiftTable": "skyfold.galaxy.redshift_table",
     "SMC": "skyfold.galaxy.dust",
     "SSP": "skyfold.galaxy.ssp",
     "SSPWarning": "skyfold.galaxy.ssp",
@@ -95,6 +100,7 @@ _HOMES = {
     "TwoComponent": "skyfold.galaxy.dust",
     "age": "skyfold.galaxy.cosmology",
     "lookback_time": "skyfold.galaxy.cosmology",
+    "fit_catalog": "skyfold.galaxy.catalog",
     "luminosity_distance": "skyfold.galaxy.cosmology",
     "magnitudes": "skyfold.galaxy.photometry",
     "mass_draws": "skyfold.galaxy.mass_marginal",

@@ -141,7 +141,7 @@ class MassMarginal(Observation):
         for o in observations:
             _check_gaussian(o)
         self.parts = tuple(observations)
-        self.prior = _checked(LogUniform(1e5, 1e13) if prior is None else prior)
+        self.prior = mass_prior(prior)
         self.likelihood = FreeScale(
             np.concatenate([np.ravel(o.likelihood.data) for o in observations]),
             np.concatenate([np.ravel(o.likelihood.sigma) for o in observations]),  # type: ignore[attr-defined]
@@ -163,12 +163,12 @@ class MassMarginal(Observation):
         raise SkyfoldError(f"'{self.name}': with the mass integrated out no datum has a likelihood of its own.")
 
     def _conditional(self, expected: Any) -> Conditional:
-        return _conditional(self.prior, *self.likelihood.sums(expected))
+        return conditional(self.prior, *self.likelihood.sums(expected))
 
     def log_likelihood(self, expected: jax.Array) -> jax.Array:
         precision, cross = self.likelihood.sums(expected)
         at_best = jnp.sum(self.likelihood.norm) - 0.5 * self.likelihood.deviance(expected * (cross / precision))
-        return at_best + log_evidence(_conditional(self.prior, precision, cross))
+        return at_best + log_evidence(conditional(self.prior, precision, cross))
 
     def best_mass(self, expected: Any) -> jax.Array:
         """Most probable M before any factor 1/M, within the limits of the prior; `expected` (..., n)."""
@@ -267,7 +267,7 @@ def log_evidence(c: Conditional) -> jax.Array:
     return c.log_factor + jnp.log(c.width) + 0.5 * jnp.log(2 * jnp.pi) + log_probability
 
 
-def _conditional(prior: Prior, precision: Any, cross: Any) -> Conditional:
+def conditional(prior: Prior, precision: Any, cross: Any) -> Conditional:
     """Conditional density of the mass, for sum f^2/sigma^2 and sum f d/sigma^2."""
     best, width = cross / precision, precision**-0.5
     if isinstance(prior, Uniform):
@@ -344,7 +344,15 @@ def _inverted(centre: float, low: float, begin: float, end: float, inverse: bool
     return float(np.interp(u * total[-1], total, t))
 
 
-def _checked(prior: Any) -> Prior:
+def mass_prior(prior: Any = None) -> Prior:
+    """Prior of a mass that can be integrated out; default ``LogUniform(1e5, 1e13)``.
+
+    Raises
+    ------
+    SkyfoldError
+        If it is another than ``Uniform``, ``LogUniform``, ``Normal`` or ``TruncatedNormal`` with numbers as arguments.
+    """
+    prior = LogUniform(1e5, 1e13) if prior is None else prior
     if not isinstance(prior, Uniform | LogUniform | Normal | TruncatedNormal) or type(prior).__name__ == "HalfNormal":
         raise SkyfoldError(
             f"MassMarginal integrates Uniform, LogUniform, Normal and TruncatedNormal priors of mass, not {prior!r}; "

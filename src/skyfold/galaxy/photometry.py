@@ -21,6 +21,7 @@ from skyfold.galaxy.band_likelihood import BandFluxes
 from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error
 from skyfold.galaxy.filters import AB_JY, Filter
 from skyfold.galaxy.galaxy import NJY, Galaxy
+from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.galaxy.ssp import LIGHT
 from skyfold.likelihoods import Gaussian
 from skyfold.observation import Observation
@@ -74,7 +75,8 @@ class Photometry(Observation):
     name : name in tables and plots.
     projected : ``"auto"``: populations are contracted with the filters beforehand where the redshift is fixed, the
         dust sends nothing out, and the error stays below `tolerance`; exact otherwise. False: exact always. True: or
-        an error.
+        an error, and with a free redshift from a `RedshiftTable` made beforehand, which takes some seconds. A
+        `RedshiftTable` of the same filters: that one, for all galaxies of a catalogue.
     tolerance : largest relative error of a projected flux.
 
     Raises
@@ -108,10 +110,13 @@ class Photometry(Observation):
         tolerance: float = 5e-4,
     ) -> None:
         curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
-        self.curves, self.ready = Curves.of(curves), None
+        table = projected if isinstance(projected, RedshiftTable) else None
+        if table is not None and table.n_band != len(curves):
+            raise SkyfoldError(f"'{name}': the table of redshifts has {table.n_band} bands, not {len(curves)}.")
+        self.curves, self.ready = Curves.of(curves), table
         self.likelihood = _likelihood(name, curves, flux, error, unit, missing, upper_limits, floor, outliers)
         self.annotation = Annotation(Bands(name, curves))
-        self.projected, self.tolerance = projected, float(tolerance)
+        self.projected, self.tolerance = True if table is not None else projected, float(tolerance)
 
     @classmethod
     def read(
@@ -197,8 +202,8 @@ class Photometry(Observation):
 
         With a fixed redshift distance and age of the Universe become numbers, the weights of the filters (and of the
         gas on the way) a matrix, and the populations are cut to the wavelengths under the filters, or contracted with
-        them (`skyfold.galaxy.bands`). Nothing is done for free redshifts, free parameters of the gas on the way, and
-        sums.
+        them (`skyfold.galaxy.bands`). A free redshift needs ``projected=True`` or a table. Nothing is done for free
+        parameters of the gas on the way, and sums.
 
         Raises
         ------
@@ -207,8 +212,10 @@ class Photometry(Observation):
         """
         if self.annotation.value.model is model:
             return self
-        if not isinstance(model, Galaxy) or is_symbol(model.redshift):
-            return self._insist("the redshift is free, or the model is no single galaxy", model)
+        if isinstance(model, Galaxy) and is_symbol(model.redshift):
+            return self._bound_in_redshift(model)
+        if not isinstance(model, Galaxy):
+            return self._insist("the model is no single galaxy", model)
         if any(True for _ in parameters_in(model.igm)):
             return self._insist("what lies on the way has free parameters", model)
         matrix = self._matrix(model)
@@ -225,6 +232,19 @@ class Photometry(Observation):
                 return self._with(table, f"projected, {k} nodes of dust per band", model, error)
             self._insist(f"its error may be {error:.1e}, more than the tolerance {self.tolerance:.1e}", model)
         return self._with(cropped, "exact, wavelengths under the filters", model)
+
+    def _bound_in_redshift(self, model: Galaxy) -> Self:
+        table = self.ready
+        if table is None and self.projected is True:
+            table = RedshiftTable.of(model, self.filters, tolerance=self.tolerance)
+        if table is None:
+            return self._with(None, Bands.how, model)
+        if not table.serves(model):
+            raise SkyfoldError(
+                f"'{self.name}': the table holds for redshifts {table.redshifts[0]:g} to {table.redshifts[1]:g}, and "
+                "the prior reaches beyond. Make one for this model: galaxy.RedshiftTable.of(model, filters)."
+            )
+        return self._with(table, f"projected at {table.light.shape[0]} redshifts", model, table.error)
 
     def _insist(self, reason: str, model: Any) -> Self:
         if self.projected is True:
@@ -251,7 +271,7 @@ class Photometry(Observation):
     def _projection(self, cropped: Cropped, dust: Any) -> tuple[Any, float, int]:
         if dust is None:
             return contract(cropped, 1)[0], 0.0, 1
-        dusts = _drawn(dust, _TRIALS)
+        dusts = drawn(dust, _TRIALS)
         both = np.concatenate([np.asarray(d.transmission(jnp.asarray(cropped.wave))) for d in dusts])
         for k in _NODES:
             table, polynomials = contract(cropped, k)
@@ -326,7 +346,7 @@ def _check_coverage(f: Filter, wave: np.ndarray, z: float) -> None:
         )
 
 
-def _drawn(part: Any, n: int) -> list[Any]:
+def drawn(part: Any, n: int) -> list[Any]:
     """Copies (n) of a component with its parameters drawn from their priors, half of them at the priors' edges."""
     rng = np.random.default_rng(0)
 
@@ -356,7 +376,7 @@ def _likelihood(
 ) -> Any:
     n = len(curves)
     pivots = np.array([f.pivot for f in curves])
-    data, sigma = _in_njy(name, flux, error, unit, pivots)
+    data, sigma = in_njy(name, flux, error, unit, pivots)
     limit = np.zeros(n, dtype=bool) if upper_limits is None else np.asarray(upper_limits, dtype=bool)
     absent = np.zeros(n, dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
     if not (data.shape == sigma.shape == limit.shape == absent.shape == (n,)):
@@ -385,7 +405,8 @@ def _likelihood(
     return BandFluxes(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)
 
 
-def _in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes and errors (..., n_band) in nJy, from any known unit or from astropy quantities."""
     if hasattr(flux, "to_value") or hasattr(error, "to_value"):
         import astropy.units as u
 

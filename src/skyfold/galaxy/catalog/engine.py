@@ -1,0 +1,223 @@
+"""One galaxy explored inside compiled code: starts, Fisher scoring, adaptive importance sampling from mixtures.
+
+Nothing here depends on another galaxy, so that a chunk's result is a function of the chunk alone. Draws of all rounds
+are weighted by the mixture of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39, 798).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+
+from skyfold.compilation import jit
+from skyfold.galaxy.catalog.marginal import Fluxes, draw_mass, log_marginal, with_fluxes
+from skyfold.galaxy.catalog.mixture import WIDE, Mixture
+from skyfold.kernel import Kernel
+
+#: Points whose fluxes are computed at once: what they need stays in the processor's cache.
+BLOCK = 16
+#: Longest step of Fisher scoring in a coordinate; share of a Laplace approximation's covariance in a component's.
+_LONGEST, _SHARE = 1.5, 0.5
+#: Passes of expectation-maximisation after each round.
+_PASSES = 2
+
+
+class Found(NamedTuple):
+    """What one half found of one galaxy.
+
+    Attributes
+    ----------
+    z : (n, d) draws.
+    expected : (n, n_band) fluxes of one solar mass.
+    log_weights : (n,) of the unnormalised posterior: their mean is the evidence.
+    log_likelihood : (n,)
+    proposal, target : (m,) log density of the mean of all proposals, and of the unnormalised posterior, at the points
+        that they are tested at.
+    """
+
+    z: Any
+    expected: Any
+    log_weights: Any
+    log_likelihood: Any
+    proposal: Any
+    target: Any
+
+
+def log_normal(z: jax.Array) -> jax.Array:
+    """Log density of the prior in latent space."""
+    return -0.5 * jnp.sum(z**2, axis=-1) - 0.5 * z.shape[-1] * jnp.log(2.0 * jnp.pi)
+
+
+@partial(jit, static_argnums=(0, 1, 2))
+def explore(
+    steps: int,
+    rounds: int,
+    draws: int,
+    kernel: Kernel,
+    fluxes: Fluxes,
+    starts: jax.Array,
+    centre: jax.Array,
+    spread: jax.Array,
+    tests: tuple[jax.Array, jax.Array],
+    keys: jax.Array,
+) -> Found:
+    """Explore galaxies one after the other; all arrays but the kernel have a leading axis of galaxies.
+
+    Parameters
+    ----------
+    steps, rounds, draws : steps of Fisher scoring, rounds of importance sampling, draws in each.
+    kernel : of a posterior with one `MassMarginal` observation.
+    fluxes : data.
+    starts : (n, s, d) starts of Fisher scoring.
+    centre, spread : (n, d), (n, d, d) mean and scale of the wide component.
+    tests : (n, m, d), (n, m, n_band) points at which the proposals' density is wanted, and their fluxes.
+    keys : (n, 2) keys.
+    """
+
+    def one(galaxy: tuple[Any, ...]) -> Found:
+        data, own_starts, own_centre, own_spread, own_tests, key = galaxy
+        one_key, key = jax.random.split(key)
+        mixture = _scattered(kernel, data, own_starts, own_centre, own_spread, steps, one_key)
+        return _sampled(kernel, data, mixture, own_tests, key, rounds, draws)
+
+    return jax.lax.map(one, (fluxes, starts, centre, spread, tests, keys))
+
+
+def expected_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
+    """Fluxes (n, n_band) of one solar mass at latent vectors (n, d), block by block."""
+    n = z.shape[0]
+    size = BLOCK if n % BLOCK == 0 else 1
+    blocks = jnp.reshape(z, (n // size, size, -1))
+    return jnp.reshape(jax.lax.map(jax.vmap(lambda x: kernel.expected(x)[0]), blocks), (n, -1))
+
+
+def _scattered(
+    kernel: Kernel, fluxes: Fluxes, starts: jax.Array, centre: jax.Array, spread: jax.Array, steps: int, key: jax.Array
+) -> Mixture:
+    """Components scattered over the posterior, and a wide one.
+
+    Each start climbs to the maximum for data and a prior mean of its own, drawn about the true ones (Bardsley, Solonen,
+    Haario & Laine 2014, SIAM J. Sci. Comput. 36, A1895): for a linear model these are draws of the posterior, and for
+    a curved one they lie along its ridge. The scale of each is a share of its own Laplace approximation.
+    """
+    n, d = starts.shape
+    eye = jnp.eye(d)
+    one, two = jax.random.split(key)
+    there = jnp.isfinite(fluxes.sigma)
+    noise = jnp.where(there, fluxes.sigma, 0.0) * jax.random.normal(one, (n, *fluxes.sigma.shape))
+    # the first climbs to the maximum itself
+    apart = (jnp.arange(n) > 0)[:, None]
+    data, mean = fluxes.data + apart * noise, apart * jax.random.normal(two, (n, d))
+
+    @jax.vmap
+    def linearise(z: jax.Array, own: jax.Array, middle: jax.Array) -> tuple[jax.Array, ...]:
+        value, gradient, metric = with_fluxes(kernel, own, fluxes).linearised(z)
+        value, gradient, metric = value - 0.5 * jnp.sum((z - middle) ** 2), gradient - z + middle, metric + eye
+        good = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(metric))
+        return (
+            jnp.where(good, value, -jnp.inf),
+            jnp.where(good, gradient, 0.0),
+            jnp.where(good, metric, eye),
+        )
+
+    @jax.vmap
+    def move(z: jax.Array, gradient: jax.Array, metric: jax.Array, damping: jax.Array) -> jax.Array:
+        step = jnp.linalg.solve(metric + damping * jnp.diag(jnp.diagonal(metric)), gradient)
+        return z + step * jnp.minimum(1.0, _LONGEST / jnp.maximum(jnp.max(jnp.abs(step)), 1e-300))
+
+    def advance(state: tuple[Any, ...], _: Any) -> tuple[tuple[Any, ...], None]:
+        new, z, value, gradient, metric, damping = state
+        there = linearise(new, data, mean)
+        up = there[0] > value
+        z, value = jnp.where(up[:, None], new, z), jnp.where(up, there[0], value)
+        gradient = jnp.where(up[:, None], there[1], gradient)
+        metric = jnp.where(up[:, None, None], there[2], metric)
+        damping = jnp.where(up, damping * 0.2, damping * 5.0)
+        return (move(z, gradient, metric, damping), z, value, gradient, metric, damping), None
+
+    begin = (
+        starts,
+        starts,
+        jnp.full(n, -jnp.inf),
+        jnp.zeros((n, d)),
+        jnp.broadcast_to(eye, (n, d, d)),
+        jnp.full(n, 0.05),
+    )
+    (_, z, _, _, metric, _), _ = jax.lax.scan(advance, begin, None, length=steps + 1)
+    covariance = jnp.linalg.inv(metric)
+    roots = jnp.linalg.cholesky(_SHARE * 0.5 * (covariance + jnp.swapaxes(covariance, 1, 2)))
+    return Mixture(
+        jnp.append(jnp.full(n, (1.0 - WIDE) / n), WIDE),
+        jnp.concatenate([z, centre[None]]),
+        jnp.concatenate([roots, jnp.linalg.cholesky(spread)[None]]),
+    )
+
+
+def _sampled(
+    kernel: Kernel,
+    fluxes: Fluxes,
+    mixture: Mixture,
+    tests: tuple[jax.Array, jax.Array],
+    key: jax.Array,
+    rounds: int,
+    draws: int,
+) -> Found:
+    d = tests[0].shape[-1]
+    total = rounds * draws
+    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
+    n_band = fluxes.data.shape[-1]
+
+    def advance(state: tuple[Any, ...], number: jax.Array) -> tuple[tuple[Any, ...], None]:
+        mixture, used, z, expected, likelihood, density = state
+        start = number * draws
+        fresh = mixture.draw(jax.random.fold_in(key, number), draws)
+        flux = expected_fluxes(kernel, fresh)
+        value = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(flux)
+        value = jnp.where(jnp.isfinite(value), value, -jnp.inf)
+        used = jax.tree.map(lambda all_, new: all_.at[number].set(new), used, mixture)
+        # former draws meet the new proposal, new draws all proposals
+        density = jnp.logaddexp(density, mixture.log_density(z))
+        each = jax.lax.map(lambda one: one.log_density(fresh), used)
+        begun = jnp.arange(rounds)[:, None] <= number
+        own = logsumexp(jnp.where(begun, each, -jnp.inf), axis=0)
+        density = jax.lax.dynamic_update_slice(density, own, (start,))
+        z = jax.lax.dynamic_update_slice(z, fresh, (start, 0))
+        expected = jax.lax.dynamic_update_slice(expected, flux, (start, 0))
+        likelihood = jax.lax.dynamic_update_slice(likelihood, value, (start,))
+        log_weights = likelihood + log_normal(z) - density + jnp.log(number + 1.0)
+        top = jnp.max(log_weights)
+        weights = jnp.where(jnp.isfinite(log_weights), jnp.exp(log_weights - top), 0.0)
+        # cut (Ionides 2008, J. Comp. Graph. Stat. 17, 295), for the proposals only
+        seen = (number + 1.0) * draws
+        weights = jnp.minimum(weights, jnp.sum(weights) / jnp.sqrt(seen))
+        better = mixture
+        for _ in range(_PASSES):
+            better = better.refitted(z, weights)
+        return (better, used, z, expected, likelihood, density), None
+
+    used = jax.tree.map(lambda x: jnp.broadcast_to(x, (rounds, *x.shape)), mixture)
+    nowhere = jnp.full(total, -jnp.inf)
+    begin = (mixture, used, jnp.zeros((total, d)), jnp.zeros((total, n_band)), nowhere, nowhere)
+    (_, used, z, expected, likelihood, density), _ = jax.lax.scan(advance, begin, jnp.arange(rounds))
+    proposal = logsumexp(jax.lax.map(lambda one: one.log_density(tests[0]), used), axis=0) - jnp.log(float(rounds))
+    target = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(tests[1]) + log_normal(tests[0])
+    log_weights = likelihood + log_normal(z) - density + jnp.log(float(rounds))
+    return Found(z, expected, log_weights, likelihood, proposal, target)
+
+
+@jit
+def library_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
+    """Fluxes (n, n_band) of one solar mass at latent vectors (n, d)."""
+    return expected_fluxes(kernel, z)
+
+
+@jit
+def finish(kernel: Kernel, fluxes: Fluxes, z: jax.Array, expected: jax.Array, u: jax.Array) -> tuple[Any, jax.Array]:
+    """Parameter values and masses (g, m) of latent vectors (g, m, d) with expected fluxes (g, m, n_band)."""
+    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
+    values = jax.vmap(jax.vmap(kernel.values))(z)
+    return values, jax.vmap(lambda own, f, level: draw_mass(prior, own, f, level))(fluxes, expected, u)

@@ -1,0 +1,49 @@
+"""Settings of a fit to a catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skyfold.inference.maximum import check_positive
+
+
+@dataclass(frozen=True)
+class CatalogSettings:
+    """How much is spent on a galaxy, and what its draws must show to be accepted.
+
+    Every galaxy is explored by two halves that share nothing but the data: each has its own half of the library, its
+    own starts, random numbers and proposals.
+
+    Parameters
+    ----------
+    library : quasi-random prior draws whose fluxes are computed once for all galaxies.
+    starts : starts of Fisher scoring in each half, taken from the library's tempered posterior.
+    steps : steps of Fisher scoring of each.
+    rounds, draws : rounds of adaptive importance sampling in each half, and draws in each.
+    more : factor on the draws when a galaxy is tried a second time.
+    khat : largest Pareto k-hat of the weights.
+    effective : least effective draws (Kish) of both halves together.
+    rhat : largest R-hat between the halves, over all latent coordinates.
+    uncovered : largest share of the library's own posterior where the proposals have less than 1/300 of the
+        posterior's density.
+    evidence : largest difference between the halves' log evidence.
+    kept : equally weighted draws kept for each galaxy.
+    chunk : galaxies in a unit of work.
+    """
+
+    library: int = 65536
+    starts: int = 20
+    steps: int = 8
+    rounds: int = 4
+    draws: int = 640
+    more: int = 4
+    khat: float = 0.7
+    effective: int = 400
+    rhat: float = 1.03
+    uncovered: float = 0.02
+    evidence: float = 0.3
+    kept: int = 200
+    chunk: int = 32
+
+    def __post_init__(self) -> None:
+        check_positive(self, "library", "starts", "steps", "rounds", "draws", "more", "effective", "kept", "chunk")

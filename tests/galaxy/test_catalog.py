@@ -1,0 +1,166 @@
+"""Fits of catalogues: likelihood with limits, agreement with single fits, honesty, files, resumption."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats as st
+from scipy.integrate import quad
+
+import skyfold as sf
+from skyfold.errors import SkyfoldError
+from skyfold.galaxy import ConstantSFH, PowerLawDust, RedshiftTable
+from skyfold.galaxy.catalog import Catalog, CatalogSettings, fit_catalog
+from skyfold.galaxy.catalog.judge import judge
+from skyfold.galaxy.catalog.marginal import Fluxes, draw_mass, log_marginal
+from skyfold.galaxy.catalog.reading import read_rows
+from skyfold.galaxy.catalog.work import single_posterior
+from skyfold.galaxy.filters import Filter
+from skyfold.galaxy.galaxy import Galaxy
+from skyfold.galaxy.synthetic import synthetic_ssp
+
+pytest.importorskip("sedpy")
+NAMES = ["sdss_u0", "sdss_g0", "sdss_r0", "sdss_z0", "twomass_J"]
+FILTERS = tuple(Filter.load(n) for n in NAMES)
+MASS = sf.LogUniform(1e8, 1e13)
+SETTINGS = CatalogSettings(library=4096, draws=256, chunk=4)
+_value = jax.jit(log_marginal)
+_masses = jax.jit(draw_mass)
+
+
+@lru_cache
+def model() -> Galaxy:
+    ssp = synthetic_ssp(n_met=3, n_age=21, n_wave=200)
+    return Galaxy(
+        ssp,
+        ConstantSFH(log_mass=0.0, begin=3.0),
+        sf.Uniform(-1.5, 0.2),
+        PowerLawDust(sf.Uniform(0, 3)),
+        redshift=sf.Uniform(0.1, 1.0),
+    )
+
+
+@lru_cache
+def table_of_redshifts() -> RedshiftTable:
+    return RedshiftTable.of(model(), FILTERS, tolerance=5e-3)
+
+
+@lru_cache
+def catalogue(n=6):
+    from astropy.table import Table
+
+    ones = np.ones((1, 5))
+    rows = read_rows({f"{x}{e}": [1.0] for x in NAMES for e in ("", "_err")}, FILTERS)
+    assert rows.data.shape == ones.shape
+    posterior = single_posterior(model(), FILTERS, MASS, table_of_redshifts(), rows)
+    z = np.random.default_rng(3).standard_normal((n, 3))
+    flux = np.asarray(next(iter(posterior.predict(z).values()))) * 10.0 ** np.linspace(10.0, 11.0, n)[:, None]
+    error = 0.07 * flux
+    data = flux + error * np.random.default_rng(4).standard_normal(flux.shape)
+    data[1, 0] = np.nan
+    columns = {"id": [f"g{i}" for i in range(n)]}
+    for b, name in enumerate(NAMES):
+        columns |= {name: data[:, b], f"{name}_err": error[:, b], f"{name}_limit": np.zeros(n, bool)}
+    truth = {k: np.asarray(v) for k, v in posterior.values(z).items()}
+    return Table(columns), truth
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 1.0, 1.1, 2.0])
+@pytest.mark.parametrize("prior", [MASS, sf.Uniform(0.0, 1e12), sf.LogUniform(1e9, 1.02e10)], ids=repr)
+def test_limits_enter_the_integral_over_the_mass(level, prior):
+    flux = np.array([1.0, 2.0, 3.0]) * 1e-9
+    data, sigma = 1e10 * flux * np.array([1.05, 0.97, level]), np.array([1.0, 1.0, 1.5])
+    fluxes = Fluxes.of(data, sigma, np.array([False, False, True]))
+
+    def density(mass):
+        low, high = prior.support()
+        p = 1 / (high - low) if isinstance(prior, sf.Uniform) else 1 / mass / np.log(high / low)
+        return p * np.exp(
+            st.norm.logpdf(data[:2], mass * flux[:2], sigma[:2]).sum()
+            + st.norm.logcdf((data[2] - mass * flux[2]) / sigma[2])
+        )
+
+    low, high = (float(x) for x in prior.support())
+    ends = np.unique(np.clip(np.append(low, 1e10 * np.linspace(0.2, 2.0, 40)), low, min(high, 2e10)))
+    exact = sum(quad(density, a, b, epsrel=1e-9)[0] for a, b in zip(ends[:-1], ends[1:], strict=True))
+    assert float(_value(prior, fluxes, flux)) == pytest.approx(np.log(exact), abs=2e-4)
+    drawn = np.asarray(_masses(prior, fluxes, np.tile(flux, (400, 1)), (np.arange(400) + 0.5) / 400))
+    grid = np.linspace(ends[0], ends[-1], 20001)
+    p = np.array([density(m) for m in grid])
+    cumulative = np.append(0.0, np.cumsum(0.5 * (p[1:] + p[:-1]) * np.diff(grid)))
+    assert st.kstest(np.interp(drawn, grid, cumulative / cumulative[-1]), "uniform").pvalue > 0.5
+
+
+def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path):
+    table, truth = catalogue()
+    common = {"mass": MASS, "settings": SETTINGS, "redshift_table": table_of_redshifts(), "limit": "{}_limit"}
+    found = fit_catalog(table, model(), NAMES, folder=tmp_path, workers=1, progress=False, **common)
+    assert found.results["passed"].all() and list(found.names)[-1] == "log_mass"
+    own = found.table
+    for name, values in truth.items():
+        pull = (own[f"{name}_mean"] - values) / own[f"{name}_sd"]
+        assert np.all(np.abs(pull) < 4.5)
+    # the first galaxy by itself, by another method
+    rows = read_rows(table, FILTERS)
+    alone = single_posterior(model(), FILTERS, MASS, table_of_redshifts(), rows.part([1]))
+    other = alone.fit("auto", seed=1, progress=False)
+    for name in alone.names:
+        a, b = other.equal_weight[name].ravel(), found.results
+        where = found.names.index(name)
+        assert abs(a.mean() - b["mean"][1, where]) < 0.15 * a.std()
+        assert abs(b["sd"][1, where] / a.std() - 1) < 0.15
+    assert found.results["log_evidence"][1] == pytest.approx(other.draws.log_evidence, abs=0.15)
+    # one chunk is lost, the other damaged: both are made again, and the same
+    chunks = sorted(tmp_path.glob("chunk_*.npz"))
+    assert len(chunks) == 2 and (tmp_path / "catalog.ecsv").is_file()
+    chunks[0].unlink()
+    chunks[1].write_bytes(chunks[1].read_bytes()[:100])
+    again = fit_catalog(table, model(), NAMES, folder=tmp_path, workers=2, progress=False, **common)
+    np.testing.assert_array_equal(again.results["draws"], found.results["draws"])
+    # another catalogue in the same folder is not taken for this one
+    table = table.copy()
+    table[NAMES[0]][0] *= 1.5
+    third = fit_catalog(table, model(), NAMES, folder=tmp_path, workers=1, progress=False, **common)
+    assert np.any(third.results["mean"][0] != found.results["mean"][0])
+    np.testing.assert_array_equal(third.results["mean"][4:], found.results["mean"][4:])
+    read = Catalog.read(tmp_path / "catalog.nc")
+    np.testing.assert_array_equal(read.results["draws"], third.results["draws"])
+    assert read.names == third.names and set(read.draws("g2")) == set(third.names)
+    with pytest.raises(SkyfoldError, match="no galaxy 'g9'"):
+        read.draws("g9")
+
+
+def test_halves_that_found_different_modes_do_not_pass():
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((2, 1000, 3))
+    good = [(np.array([1.0]), np.array([0.0]), np.array([0.0]))] * 2
+    weights = 0.1 * rng.standard_normal((2, 1000))
+    assert judge(z, weights, good)[0].passes(CatalogSettings())
+    away = z + np.array([0.0, 1.0])[:, None, None]
+    assert not judge(away, weights, good)[0].passes(CatalogSettings())
+    lighter = weights - np.array([0.0, 1.0])[:, None]
+    assert not judge(z, lighter, good)[0].passes(CatalogSettings())
+    # a point of the library that holds all of its posterior, where the proposals have next to nothing
+    missed = [(np.array([1.0]), np.array([0.0]), np.array([-9.0]))] * 2
+    assert not judge(z, weights, missed)[0].passes(CatalogSettings())
+    heavy = rng.standard_cauchy((2, 1000)) * 3
+    assert not judge(z, heavy, good)[0].passes(CatalogSettings())
+    assert not judge(z, np.full((2, 1000), -np.inf), good)[0].passes(CatalogSettings())
+
+
+def test_bad_tables_are_refused():
+    good = {f"{x}{e}": [1.0, 2.0] for x in NAMES for e in ("", "_err")}
+    with pytest.raises(SkyfoldError, match="no column 'sdss_u0_flux'"):
+        read_rows(good, FILTERS, flux="{}_flux")
+    with pytest.raises(SkyfoldError, match="in row 1 the error 'sdss_g0_err' is 0"):
+        read_rows(good | {"sdss_g0_err": [1.0, 0.0]}, FILTERS)
+    with pytest.raises(SkyfoldError, match="row 0 has no measured band"):
+        read_rows(good | {x: [np.nan, 1.0] for x in NAMES}, FILTERS)
+    with pytest.raises(SkyfoldError, match="has no rows"):
+        read_rows({x: [] for x in good}, FILTERS)
+    rows = read_rows(good, FILTERS, unit="uJy", floor=0.5)
+    np.testing.assert_allclose(rows.data[1], 2e3)
+    np.testing.assert_allclose(rows.sigma[1], np.hypot(2e3, 1e3))
