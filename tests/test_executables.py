@@ -90,6 +90,14 @@ def test_nothing_is_kept_where_the_user_does_not_want_it(tmp_path: Path, setting
     assert not kept(tmp_path)
 
 
+def test_a_folder_that_others_can_write_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / "skyfold" / "jax" / executables.FOLDER
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    run(tmp_path, "laplace")
+    assert not kept(tmp_path)
+
+
 # -- what the key tells -----------------------------------------------------------------------------------------------
 
 

@@ -55,7 +55,17 @@ def folder() -> Path | None:
         return None
     if any(_setting(name) for name in ("disable_jit", "debug_nans", "debug_infs")):
         return None
-    return Path(chosen) / FOLDER
+    found = Path(chosen) / FOLDER
+    return found if _is_mine(found) else None
+
+
+def _is_mine(directory: Path) -> bool:
+    """Whether nobody else can put files there: what is loaded is run."""
+    try:
+        there = directory.stat()
+    except OSError:
+        return True  # it will be made
+    return not hasattr(os, "getuid") or (there.st_uid == os.getuid() and not there.st_mode & 0o022)
 
 
 def obtain(
@@ -171,7 +181,7 @@ def _save(path: Path, compiled: Any) -> None:
         payload, _, out = serialize(compiled)
         form = jax.tree.unflatten(out, range(out.num_leaves))
         content = zlib.compress(pickle.dumps((payload, form)), 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.write_bytes(content)
         part.replace(path)
     except Exception:  # no room, no rights, or nothing that can be serialised: it is compiled again next time

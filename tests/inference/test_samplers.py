@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -114,6 +115,19 @@ def test_auto_tries_smc_where_importance_sampling_fails() -> None:
     assert (draws.method, draws.sampler) == ("auto", "smc")
     assert draws.converged and draws.messages[0].startswith("auto used SMC: ")
     assert draws.log_evidence == pytest.approx(-1.5 * np.log(4.0 * np.pi), abs=4.0 * draws.log_evidence_error)
+
+
+def test_auto_starts_nothing_new_when_it_is_interrupted(monkeypatch) -> None:
+    posterior = direct([0.0], [1.0], sf.Normal(0.0, 1.0))
+    real = sf.SMC.__call__
+
+    def stopped(self, *given):
+        draws = real(self, *given)
+        return replace(draws, converged=False, diagnostics={**draws.diagnostics, "interrupted": 1.0})
+
+    monkeypatch.setattr(sf.SMC, "__call__", stopped)
+    draws = run(sf.Auto(max_evaluations=1), posterior)
+    assert draws.sampler == "smc" and not draws.converged
 
 
 def test_chains_that_disagree_are_not_called_converged() -> None:

@@ -122,7 +122,8 @@ class Auto:
         if posterior.ndim <= min(_FEW, self.max_dimension):
             draws = SMC(starts=self.starts)(posterior, seed, progress)
             spent += draws.evaluations
-            if draws.converged and search.complete:
+            # who stops a run wants what there is, not another method
+            if (draws.converged and search.complete) or "interrupted" in draws.diagnostics:
                 return replace(
                     draws,
                     method=self.name,

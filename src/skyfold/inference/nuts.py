@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NUTS:
-    """No-U-Turn sampler (Hoffman & Gelman 2014; BlackJAX).
+    """No-U-Turn sampler (Hoffman & Gelman 2014; transitions as BlackJAX's, see `no_u_turn`).
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def fit_catalog(
     Student-t mixtures that adapt.
     Its draws are accepted where the Pareto k-hat of the weights, the effective number, the agreement of the halves, and
     a comparison with a library of prior draws say so (`CatalogSettings`); otherwise it is tried again with more draws,
-    and then on its own by ``auto``, which falls back on NUTS. What fails all is marked as not converged.
+    and then on its own by ``auto``, which falls back on SMC or NUTS. What fails all is marked as not converged.
 
     Parameters
     ----------

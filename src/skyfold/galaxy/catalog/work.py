@@ -147,7 +147,7 @@ class Work:
         return self._described(rows, numbers, np.stack(chosen_z), np.stack(chosen_f), verdicts, passed, size)
 
     def _alone(self, row: Rows, number: int) -> dict[str, np.ndarray]:
-        """One galaxy by `auto`, which falls back on NUTS."""
+        """One galaxy by `auto`, which falls back on SMC or NUTS."""
         posterior = self.posterior(row)
         draws = posterior.fit("auto", seed=hash_of(self.seed, number, 0, 2), progress=False).draws
         latent = draws.latent.reshape(-1, posterior.ndim)
