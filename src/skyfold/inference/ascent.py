@@ -69,7 +69,7 @@ class Ascent:
     """State of the optimisation, and what makes arrays of it and back."""
 
     _KEPT = (
-        *("modes", "masses", "peaks", "places", "covariances", "best", "unseen"),
+        *("modes", "values", "metrics", "masses", "covariances", "best", "unseen"),
         *("unit", "scale", "mean", "root", "frame"),
     )
 

@@ -33,8 +33,6 @@ CORRECTIONS = ("none", "psis", "mcmc")
 WORST_SD, WORST_SHIFT = 0.10, 0.10
 #: Share of q's draws at which the posterior is zero that is reported.
 WORST_VOID = 0.01
-#: Mass of modes that q does not cover, by their Laplace approximations, that is reported.
-WORST_MISSED = 0.01
 #: Half the degrees of freedom of the scouts, and how much wider they are than what they copy.
 _PAIRS, _WIDENED = 4, 1.5
 #: Mass beyond the 5% or 95% point of q, over 5%, that is reported.
@@ -329,30 +327,6 @@ def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) ->
                 *(m.replace(remedy["psis"], "the weights do not make up for it") for m in found),
             ]
     return sound, tuple(found)
-
-
-def missed_modes(
-    masses: np.ndarray, peaks: np.ndarray, log_q: np.ndarray, judged: Judged
-) -> tuple[float, tuple[str, ...]]:
-    """Share of the posterior mass in modes where q has less than a tenth of the posterior's density, and a message.
-
-    Parameters
-    ----------
-    masses : (n,) log masses of the Laplace approximations at the modes.
-    peaks : (n,) log density of the posterior times the evidence at the modes.
-    log_q : (n,) log density of q there.
-    """
-    log_evidence = judged.pool.log_evidence()[0]
-    if log_evidence is None:
-        log_evidence = judged.own.bound[0]
-    mass = np.exp(masses - np.max(masses))
-    share = float(mass[log_q < peaks - log_evidence - np.log(10.0)].sum() / mass.sum())
-    if len(masses) < 2 or share <= WORST_MISSED:
-        return 0.0, ()
-    return share, (
-        f"other modes hold some {100 * share:.0f}% of the posterior mass (Laplace) and are not covered: use sf.Auto() "
-        "or sf.NUTS()",
-    )
 
 
 def check_correction(correction: str, known: tuple[str, ...] = CORRECTIONS) -> None:

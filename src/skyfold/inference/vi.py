@@ -30,11 +30,11 @@ from skyfold.inference.correction import (
     check_correction,
     judge,
     log_scouts,
-    missed_modes,
     scouts,
     walked,
     weigh,
 )
+from skyfold.inference.coverage import missed_by
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame
 from skyfold.inference.guides import FAMILIES, Guide, log_normal
@@ -178,12 +178,10 @@ class VI:
         z, likelihood, log_weights = judged.kept(correction)
         if not fit.settled:
             messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
-        missed: float = 0.0
-        more: tuple[str, ...] = ()
-        if len(fit.modes) > 1:
-            log_q = np.asarray(_densities(fit.guide, fit.mean, fit.root, fit.places))
-            missed, more = missed_modes(fit.masses, fit.peaks, log_q, judged)
-        messages = (*incomplete(len(fit.modes), float(fit.unseen)), *more, *messages)
+        weights = np.ones(len(z)) if log_weights is None else np.exp(log_weights - np.max(log_weights))
+        parts = fit.modes, fit.values, fit.metrics
+        missed = missed_by(z, weights, parts, None, cure="use sf.Auto() or sf.NUTS()") if len(fit.modes) > 1 else ()
+        messages = (*incomplete(len(fit.modes), float(fit.unseen)), *missed, *messages)
         covered = not missed and fit.unseen <= MOST_UNSEEN
         log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
         spent = fit.spent + fit.done * STEPS * self._particles + len(judged.pool.raw) + WALKS
@@ -289,14 +287,11 @@ def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict
     laplace = Laplace.at(posterior, modes)
     frame = Frame.of(laplace)
     slope = laplace.coordinates.log_slope(modes.z)
-    places = frame.bend.inverse(laplace.means)
-    bent = frame.bend.log_slope(places)[0].sum(axis=1)
     return {
         "modes": modes.z,
         "masses": modes.value + 0.5 * np.linalg.slogdet(laplace.covariance)[1] - slope,
-        # log density in v of the posterior times the evidence: z -> t -> v
-        "peaks": modes.value - 0.5 * posterior.ndim * np.log(2.0 * np.pi) - slope + bent,
-        "places": places,
+        "values": modes.value,
+        "metrics": modes.metric,
         "covariances": laplace.covariance,
         "best": best.z[0],
         "spent": search.evaluations + best.evaluations,
@@ -322,15 +317,5 @@ def _pull(
         z, prior = bend.latent(v)
         bent = log_normal(z) - prior
         return e, z, bent - log_det - jnp.sum(jnp.log(jnp.diagonal(root))), bent
-
-    return jax.vmap(one)(v)
-
-
-@jit
-def _densities(guide: Guide, mean: jax.Array, root: jax.Array, v: jax.Array) -> jax.Array:
-    """Log density of q in v at points (n, ndim)."""
-
-    def one(v: jax.Array) -> jax.Array:
-        return guide.log_density(solve_triangular(root, v - mean, lower=True)) - jnp.sum(jnp.log(jnp.diagonal(root)))
 
     return jax.vmap(one)(v)
