@@ -66,7 +66,7 @@ def reference_method(name: str) -> Any:
     if name == "perseus":
         return sf.NUTS(chains=8, warmup=1000, draws=2000, max_draws=8000, target_accept=0.9)
     if name == "field":
-        return sf.NUTS(chains=4, warmup=1000, draws=1000, max_draws=8000)
+        return sf.NUTS(chains=8, warmup=1000, draws=4000, max_draws=16_000)
     return sf.Nautilus(live=3000, effective=40_000)
 
 

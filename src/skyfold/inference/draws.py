@@ -25,7 +25,8 @@ class Draws:
     log_weights : (chains, draws) log importance weights, None where all draws count alike.
     log_evidence, log_evidence_error : natural logarithm of the evidence and its error, None without one.
     best : (ndim,) latent vector of the maximum of the likelihood inside the prior's support.
-    mode : (ndim,) latent vector of the highest mode of the posterior in latent coordinates.
+    mode : (ndim,) latent vector of the highest mode of the posterior in latent coordinates; in more than 200
+        dimensions the `centre` of the posterior, unless the method looks for the maximum itself.
     diagnostics : numbers behind `converged` (k-hat, divergences, step size, ...).
     seconds : ``compile`` and ``sample`` seconds.
     """

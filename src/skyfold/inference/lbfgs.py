@@ -3,8 +3,8 @@
 Optax's L-BFGS (Liu & Nocedal 1989, Math. Program. 45, 503) with a zoom line search climbs in latent coordinates that
 are scaled by the diagonal of the Fisher metric, which a few random probes of the Jacobian estimate (Bekas, Kokiopoulou
 & Saad 2007, Appl. Numer. Math. 57, 1214). Truncated Newton steps, by conjugate gradients with products of the Fisher
-metric and a vector, finish: what the last one promises says how far the maximum still is. The bounds of bounded priors
-are an active set, as in `skyfold.inference.maximum`.
+metric or the Hessian and a vector, finish: what the last one promises says how far the maximum still is. The bounds of
+bounded priors are an active set, as in `skyfold.inference.maximum`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _STARTS = 4
 #: Probes of the diagonal of the metric, steps between two of them, and steps that L-BFGS remembers.
 _PROBES, _STEPS, _MEMORY = 24, 150, 20
 #: Newton steps at the end, conjugate-gradient steps in each, and promised gain of a maximum.
-_NEWTON, _CG, _GAIN = 30, 400, 1e-7
+_NEWTON, _CG, _GAIN = 100, 2000, 1e-7
+#: Lengths of a step that are tried.
+_LENGTHS = 2.0 ** np.arange(3.0, -11.0, -1.0)
 #: Columns of the metric computed at once.
 _COLUMNS = 16
 
@@ -82,12 +84,17 @@ def ascend(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True,
     z, value, likelihood, gradient, decrement, steps = (np.stack([p[k] for p in parts]) for k in range(6))
     spent += int(steps.sum())
     kept, hits = _distinct(z, value, np.asarray(_scale(posterior.kernel, z[int(np.argmax(value))], 0)))
-    metric = np.zeros((len(kept), 0, 0))
-    if posterior.ndim <= DENSE:
-        metric = np.stack([np.asarray(_metric(posterior.kernel, z[k])) for k in kept]) + np.eye(posterior.ndim)
-        spent += 2 * len(kept) * posterior.ndim
+    metric = np.stack([dense_metric(posterior, z[k]) for k in kept])
+    spent += 2 * metric.shape[1] * len(kept)
     stationary = decrement[kept] < 1e-6
     return Modes(z[kept], value[kept], likelihood[kept], gradient[kept], metric, stationary, spent, hits)
+
+
+def dense_metric(posterior: Posterior, z: np.ndarray) -> np.ndarray:
+    """Fisher metric (ndim, ndim) at z (ndim,), the prior's included; of shape (0, 0) beyond 2,000 dimensions."""
+    if posterior.ndim > DENSE:
+        return np.zeros((0, 0))
+    return np.asarray(_metric(posterior.kernel, z)) + np.eye(posterior.ndim)
 
 
 def _climb_one(
@@ -204,45 +211,83 @@ def _descend(
 
 @jit
 def _finish(kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, weight: float) -> tuple[Any, ...]:
-    """Truncated Newton steps; z, value, log-likelihood, gradient, promised gain, evaluations at most."""
+    """Truncated Newton steps; z, value, log-likelihood, gradient, promised gain, evaluations.
+
+    The Fisher metric leads from afar, the exact Hessian where it is positive definite, and where it is not, the
+    direction in which it is found to bend upwards: whichever comes highest.
+    """
     value_at = _objective(kernel, low, high, weight)
-    lengths = 0.5 ** jnp.arange(0, 12, 2.0)
 
-    def linear(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.value_and_grad(value_at)(z)
-
-    def newton(z: jax.Array, gradient: jax.Array) -> jax.Array:
+    def free(z: jax.Array, gradient: jax.Array) -> jax.Array:
         held = ((z <= low) & (gradient <= 0)) | ((z >= high) & (gradient >= 0))
-        free = jnp.where(held, 0.0, 1.0)
+        return jnp.where(held, 0.0, 1.0)
+
+    def directions(z: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        mask = free(z, gradient)
         product = _product(kernel, z)
+        _, push = jax.linearize(jax.grad(value_at), z)
 
-        def damped(vector: jax.Array) -> jax.Array:
-            return free * (product(free * vector) + (weight + 1e-10) * vector) + (1.0 - free) * vector
+        def fisher(v: jax.Array) -> jax.Array:
+            return mask * (product(mask * v) + (weight + 1e-10) * v)
 
-        return free * jax.scipy.sparse.linalg.cg(damped, free * gradient, tol=1e-8, maxiter=_CG)[0]
+        def exact(v: jax.Array) -> jax.Array:
+            return mask * (1e-10 * v - push(mask * v))
+
+        scored, _, _, first = _truncated(fisher, mask * gradient)
+        newton, bending, bent, second = _truncated(exact, mask * gradient)
+        size = jnp.linalg.norm(scored) / jnp.maximum(jnp.linalg.norm(bending), 1e-300)
+        bending = size * jnp.where(bending @ gradient < 0, -bending, bending)
+        promised = jnp.where(bent, scored @ gradient, jnp.maximum(newton @ gradient, 0.0))
+        return jnp.stack([scored, newton, bending]), promised, 2 * (first + second)
 
     def advance(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        z, value, gradient, _, step, _ = carry
-        direction = newton(z, gradient)
-        promised = jnp.abs(direction @ gradient)
-        points = jnp.clip(z + lengths[:, None] * direction, low, high)
+        z, value, gradient, ways, _, step, spent, _ = carry
+        points = jnp.clip(z + _LENGTHS[:, None, None] * ways, low, high).reshape(-1, z.size)
         values = jax.lax.map(value_at, points)
         values = jnp.where(jnp.isfinite(values), values, -jnp.inf)
-        first = jnp.argmax(values > value)
-        up = values[first] > value
-        new = jnp.where(up, points[first], z)
-        value, gradient = linear(new)
-        return new, value, gradient, promised, step + 1, ~up
+        best = jnp.argmax(values)
+        up = values[best] > value
+        new = jnp.where(up, points[best], z)
+        value, gradient = jax.value_and_grad(value_at)(new)
+        ways, promised, products = directions(new, gradient)
+        return new, value, gradient, ways, promised, step + 1, spent + products + len(values) + 1, ~up & (step > 0)
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        _, _, _, promised, step, stuck = carry
+        *_, promised, step, _, stuck = carry
         return (promised > _GAIN) & (step < _NEWTON) & ~stuck
 
-    value, gradient = linear(start)
-    carry = (start, value, gradient, jnp.asarray(jnp.inf), 0, jnp.asarray(False))
-    z, value, gradient, promised, step, _ = jax.lax.while_loop(unfinished, advance, carry)
-    promised = jnp.minimum(promised, jnp.abs(newton(z, gradient) @ gradient))
-    return z, value, kernel.log_likelihood(z), gradient, promised, (step + 1) * (2 * min(z.size, _CG) + 8)
+    value, gradient = jax.value_and_grad(value_at)(start)
+    carry = (start, value, gradient, jnp.zeros((3, start.size)), jnp.inf, 0, 0, False)
+    carry = jax.tree.map(jnp.asarray, carry)
+    z, value, gradient, _, promised, _, spent, _ = jax.lax.while_loop(unfinished, advance, carry)
+    return z, value, kernel.log_likelihood(z), gradient, promised, spent
+
+
+def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array) -> tuple[jax.Array, ...]:
+    """Conjugate gradients up to where the matrix is not positive (Steihaug 1983, SIAM J. Numer. Anal. 20, 626).
+
+    Returns the solution so far, the last direction, whether the matrix is negative along it, and the products taken.
+    """
+    enough = 1e-16 * (b @ b)
+
+    def unfinished(state: Any) -> jax.Array:
+        count, *_, square, bent = state
+        return (count < _CG) & (square > enough) & ~bent
+
+    def step(state: Any) -> Any:
+        count, x, left, direction, square, _ = state
+        image = product(direction)
+        curvature = direction @ image
+        bent = curvature <= 0.0
+        along = jnp.where(bent, 0.0, square / jnp.where(bent, 1.0, curvature))
+        x, left = x + along * direction, left - along * image
+        new = jnp.where(bent, square, left @ left)
+        turned = jnp.where(bent, direction, left + new / jnp.maximum(square, 1e-300) * direction)
+        return count + 1, x, left, turned, new, bent
+
+    carry = (jnp.asarray(0), jnp.zeros_like(b), b, b, b @ b, jnp.asarray(False))
+    count, x, _, direction, _, bent = jax.lax.while_loop(unfinished, step, carry)
+    return x, jnp.where(bent, direction, 0.0), bent, count
 
 
 @jit

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skyfold.inference.lbfgs import LARGE
 from skyfold.inference.maximum import Modes, choose_starts, climb, joined
 
 if TYPE_CHECKING:
@@ -55,11 +56,18 @@ class Search:
 def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, starts: int) -> Search:
     """Climb from batches of starts until new ones stop finding new modes.
 
+    In more than 200 dimensions the only mode is the `centre` of the posterior.
+
     Parameters
     ----------
     points, density : screened prior draws (n, ndim) and their log density.
     starts : starts per batch.
     """
+    if posterior.ndim > LARGE:
+        from skyfold.inference.centre import central
+
+        modes = central(posterior, points, density)
+        return Search(modes, 0.0, len(points) + modes.evaluations)
     modes = climb(posterior, choose_starts(points, density, starts))
     pool = None
     for batch in range(_BATCHES):
