@@ -67,16 +67,16 @@ def posterior_of(spectrum: Path | None, energies: tuple[float, float]) -> Any:
 
 def cases(posterior: Any) -> list[Case]:
     """Return the two functions with the arguments that `Auto` gives them."""
-    from skyfold.inference import maximum
+    from skyfold.inference import maximum, screening
     from skyfold.inference.auto import Auto
 
     settings = Auto()
-    points, density, _ = maximum.screen(posterior, settings.screen, 0)
-    blocks = points[: maximum.CHUNK].reshape(-1, maximum.BLOCK, posterior.ndim)
-    starts = maximum.choose_starts(points, density, settings.starts)
+    points, density, _ = screening.screen(posterior, settings.screen, 0)
+    blocks = points[: screening.CHUNK].reshape(-1, screening.BLOCK, posterior.ndim)
+    starts = screening.choose_starts(points, density, settings.starts)
     low, high = posterior.latent_bounds()
     return [
-        Case("density", maximum.batch_density.__wrapped__, (posterior.kernel, blocks), lambda _: maximum.CHUNK),
+        Case("density", screening.batch_density.__wrapped__, (posterior.kernel, blocks), lambda _: screening.CHUNK),
         Case(
             "climb",
             maximum.climb_batch.__wrapped__,

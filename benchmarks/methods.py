@@ -74,7 +74,7 @@ def evidence_method(name: str) -> Any:
     """Return the settings of the nested sampler that gives the evidence where the reference does not."""
     import skyfold as sf
 
-    return sf.UltraNest(live=400)
+    return sf.Dynesty(live=300) if name == "perseus" else sf.UltraNest(live=400)
 
 
 def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def marginals(case: Problem, latent: np.ndarray) -> tuple[list[str], np.ndarray]
 
 def effective(draws: Any) -> float:
     """Effective draws: Kish's of weighted ones, the smallest bulk-ESS of chains."""
-    from skyfold.inference.chains import measure
+    from skyfold.inference.mixing import measure
 
     if draws.is_point:
         return 1.0

@@ -19,7 +19,7 @@ from numpyro.infer.util import log_density
 from toys import Greybody, direct, image, photometry, sky
 
 import skyfold as sf
-from skyfold.inference.maximum import batch_density
+from skyfold.inference.screening import batch_density
 from skyfold.numpyro_bridge.distributions import HalfCauchy, prior_of
 from skyfold.results.goodness import simulated_statistic
 

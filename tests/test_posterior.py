@@ -12,7 +12,7 @@ from toys import Greybody, Identity, direct, image, photometry, sky
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.component import Component
-from skyfold.inference.maximum import batch_density, evaluate
+from skyfold.inference.screening import batch_density, evaluate
 from skyfold.likelihoods import Gaussian
 from skyfold.observation import Observation
 from skyfold.parameters import Parameter, Value, parameter

@@ -7,7 +7,7 @@ import pytest
 from toys import direct
 
 import skyfold as sf
-from skyfold.inference.chains import complaints, least_ebfmi
+from skyfold.inference.mixing import complaints, least_ebfmi
 from skyfold.inference.progress import Progress
 
 

@@ -130,8 +130,8 @@ def test_a_population_walks_out_of_a_corner_and_is_fitted() -> None:
     from toys import direct
 
     import skyfold as sf
-    from skyfold.inference.maximum import evaluate
     from skyfold.inference.population import fitted, spread
+    from skyfold.inference.screening import evaluate
 
     posterior = direct([0.0, 0.0], [1.0, 1.0], sf.Normal(np.zeros(2), 1.0))
     rng = np.random.default_rng(4)

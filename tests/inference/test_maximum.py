@@ -8,8 +8,9 @@ from toys import Direct, Greybody, Identity, direct, image, photometry, sky
 
 import skyfold as sf
 from skyfold.annotation import Annotation
-from skyfold.inference.maximum import choose_starts, climb, screen
+from skyfold.inference.maximum import climb
 from skyfold.inference.progress import Progress
+from skyfold.inference.screening import choose_starts, screen
 from skyfold.likelihoods import Gaussian, Poisson
 
 

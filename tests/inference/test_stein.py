@@ -7,7 +7,7 @@ from toys import direct
 
 import skyfold as sf
 from skyfold.inference.correction import FARTHEST, log_scouts, scouts, walked, weigh
-from skyfold.inference.maximum import evaluate
+from skyfold.inference.screening import evaluate
 from skyfold.inference.stein import complaint, departures
 
 #: Prior N(0, 1) in both, data at (1, 0) with errors of 0.5: the posterior is normal.

@@ -35,7 +35,7 @@ def ranks(posterior: Posterior, draws: Draws, truth: np.ndarray, rng: np.random.
 
 def _thinned(draws: Draws) -> np.ndarray:
     """Places of as many draws, at equal distances, as correlated chains are worth."""
-    from skyfold.inference.chains import measure
+    from skyfold.inference.mixing import measure
 
     total = draws.latent.shape[0] * draws.latent.shape[1]
     effective = draws.diagnostics.get("ess")

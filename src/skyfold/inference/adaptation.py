@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.inference.importance import Mixture, PriorProposal, WeightedSample, defended, refit, split
-from skyfold.inference.maximum import CHUNK, evaluate
 from skyfold.inference.population import Population, fitted, moves, spread
 from skyfold.inference.psis import RELIABLE
+from skyfold.inference.screening import CHUNK, evaluate
 from skyfold.inference.tails import ALLOWED, STEPS, Ridges, extended, walk
 
 if TYPE_CHECKING:

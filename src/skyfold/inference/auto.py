@@ -16,8 +16,9 @@ from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace, log_mass
 from skyfold.inference.draws import Draws
 from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import Modes, check_positive, refine, screen
+from skyfold.inference.maximum import Modes, check_positive, refine
 from skyfold.inference.modes import Search, best_of, search_modes
+from skyfold.inference.screening import screen
 from skyfold.inference.tails import probe
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyfold.inference.chains import measure
+from skyfold.inference.mixing import measure
 
 #: The sum over lags stops at the first that exceeds so many times the sum.
 _WINDOW = 5.0

@@ -14,7 +14,8 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.inference.conjugate import applied, descend, divergence, offsets
 from skyfold.inference.lbfgs import dense_metric
-from skyfold.inference.maximum import Modes, evaluate
+from skyfold.inference.maximum import Modes
+from skyfold.inference.screening import evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

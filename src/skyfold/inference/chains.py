@@ -21,15 +21,18 @@ from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
-from skyfold.inference.maximum import (
-    Modes,
-    climb,
-    evaluate,
-    linearise,
-    refine,
-    screen,
+from skyfold.inference.maximum import Modes, climb, linearise, refine
+from skyfold.inference.mixing import (
+    LEAST_ESS,
+    MOST_DIVERGENT,
+    WORST_RHAT,
+    complaints,
+    least_ebfmi,
+    least_ess,
+    measure,
 )
 from skyfold.inference.modes import MOST_UNSEEN, Search, best_of, search_modes
+from skyfold.inference.screening import evaluate, screen
 from skyfold.inference.step_size import fresh_step
 from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel
@@ -43,8 +46,6 @@ CHUNK = 100
 _EXTRA = 2
 #: Times that chains begin again with shorter steps because too many transitions diverged.
 _RESTARTS = 2
-#: What chains must reach to be called converged.
-WORST_RHAT, LEAST_ESS, MOST_DIVERGENT, LEAST_EBFMI = 1.01, 400.0, 0.005, 0.3
 
 
 def run_chains(
@@ -364,63 +365,11 @@ def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Any
     quality.update(measure(chains.latent()))
     if len(chains.energy):
         quality["ebfmi"] = least_ebfmi(chains.energy)
-    if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and _least(quality) > LEAST_ESS):
+    if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and least_ess(quality) > LEAST_ESS):
         return True
     # both R-hat - 1 and 1/ESS fall like 1/draws; R-hat is noisy, so it is looked at again after a quarter more at least
-    short = max(1.1 * LEAST_ESS / _least(quality), 1.25 if quality["rhat"] >= WORST_RHAT else 1.0)
+    short = max(1.1 * LEAST_ESS / least_ess(quality), 1.25 if quality["rhat"] >= WORST_RHAT else 1.0)
     chains.slow = int(short >= 2.0)
     chains.next = int(np.clip(short, 1.1, 2.0) * done)
     progress.stage("sampling on: not converged yet", method.max_draws)
     return False
-
-
-def measure(latent: np.ndarray) -> dict[str, float]:
-    """Worst rank-normalised R-hat and bulk and tail ESS over the latent coordinates of (chains, draws, ndim)."""
-    import arviz as az
-
-    data = az.convert_to_dataset({"z": latent})
-    return {
-        "rhat": float(az.rhat(data)["z"].max()),
-        "ess": float(az.ess(data, method="bulk")["z"].min()),
-        "ess_tail": float(az.ess(data, method="tail")["z"].min()),
-    }
-
-
-def least_ebfmi(energy: np.ndarray) -> float:
-    r"""Smallest E-BFMI of the chains from energies (chunks, draws, chains), about 1 where all is well.
-
-    .. math:: \frac{\sum_n (E_n - E_{n-1})^2}{\sum_n (E_n - \bar E)^2}
-
-    It is small where fresh momenta move chains slowly through the energies (Betancourt 2016, arXiv:1604.00695).
-    """
-    energy = energy.reshape(-1, energy.shape[-1])
-    change = np.sum(np.diff(energy, axis=0) ** 2, axis=0)
-    return float(np.min(change / np.maximum(np.sum((energy - energy.mean(axis=0)) ** 2, axis=0), 1e-300)))
-
-
-def _least(quality: dict[str, float]) -> float:
-    return min(quality["ess"], quality["ess_tail"])
-
-
-def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[str, ...]:
-    """What keeps chains from being called converged."""
-    found = []
-    if "interrupted" in quality:
-        found.append("sampling was interrupted; what was drawn is kept")
-    if not quality["rhat"] < WORST_RHAT:
-        found.append(
-            f"R-hat {quality['rhat']:.3f} is not below {WORST_RHAT}: the chains disagree; draw more or reparametrise"
-        )
-    if not _least(quality) > LEAST_ESS:
-        found.append(
-            f"the smallest effective sample size (bulk or tail) is {_least(quality):.0f}, below {LEAST_ESS:.0f}: draw "
-            "more"
-        )
-    if quality.get("ebfmi", 1.0) < LEAST_EBFMI:
-        found.append(
-            f"E-BFMI {quality['ebfmi']:.2f} is below {LEAST_EBFMI}: chains move slowly through the energies, and tails "
-            "may be missing; draw more or reparametrise"
-        )
-    if divergent > MOST_DIVERGENT * total:
-        found.append(f"{divergent} divergent transitions: raise target_accept or reparametrise")
-    return tuple(found)

@@ -9,9 +9,9 @@ import numpy as np
 
 from skyfold.inference.adaptation import Adaptation
 from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import evaluate
 from skyfold.inference.population import fitted
 from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.screening import evaluate
 from skyfold.inference.tails import probe
 
 if TYPE_CHECKING:

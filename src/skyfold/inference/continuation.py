@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.inference.chains import CHUNK, Chains, advance_chains, complaints, enough, fresh_step
+from skyfold.inference.chains import CHUNK, Chains, advance_chains, enough, fresh_step
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame
-from skyfold.inference.maximum import evaluate, linearise
+from skyfold.inference.maximum import linearise
+from skyfold.inference.mixing import complaints
 from skyfold.inference.nuts import NUTS
+from skyfold.inference.screening import evaluate
 
 if TYPE_CHECKING:
     from skyfold.inference.correction import Weighed

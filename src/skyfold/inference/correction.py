@@ -18,11 +18,11 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.chains import LEAST_ESS
 from skyfold.inference.coordinates import coordinate_names
-from skyfold.inference.maximum import evaluate
+from skyfold.inference.mixing import LEAST_ESS
 from skyfold.inference.psis import RELIABLE, pareto_k
 from skyfold.inference.quasirandom import student_points
+from skyfold.inference.screening import evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

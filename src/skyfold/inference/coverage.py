@@ -12,8 +12,9 @@ import numpy as np
 
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
-from skyfold.inference.maximum import choose_starts, climb, refine, screen
+from skyfold.inference.maximum import climb, refine
 from skyfold.inference.modes import best_of, search_modes
+from skyfold.inference.screening import choose_starts, screen
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

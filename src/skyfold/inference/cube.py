@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.maximum import batch_density, evaluate
+from skyfold.inference.screening import batch_density, evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

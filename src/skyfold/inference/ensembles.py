@@ -20,13 +20,14 @@ import numpy as np
 from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.autocorrelation import integrated_time, judge
-from skyfold.inference.chains import LEAST_ESS, WORST_RHAT
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
 from skyfold.inference.ensemble_moves import Metropolis, Slice
 from skyfold.inference.frame import Bend, log_density
-from skyfold.inference.maximum import check_positive, evaluate
+from skyfold.inference.maximum import check_positive
+from skyfold.inference.mixing import LEAST_ESS, WORST_RHAT
+from skyfold.inference.screening import evaluate
 from skyfold.inference.starts import best_fit, incomplete, scatter
 from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel

@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 from skyfold.compilation import jit
 from skyfold.component import unknown_name
 from skyfold.errors import SkyfoldError
-from skyfold.inference import maximum
+from skyfold.inference import maximum, screening
 from skyfold.kernel import Kernel
 from skyfold.parameters import is_symbol
 from skyfold.results.description import ParameterDescription
@@ -245,7 +245,7 @@ def at_bounds(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     moved = np.repeat(z[None], len(near) + 2, axis=0)
     moved[np.arange(len(near)), near] = edge[near]
     moved[-1, near] = edge[near]
-    value = maximum.evaluate(posterior, moved)[1]
+    value = screening.evaluate(posterior, moved)[1]
     kept = near[value[: len(near)] >= value[-2] - 1e-7]
     together = len(kept) == len(near) and value[-1] >= value[-2] - 1e-7
     if together or len(kept) == 1:
@@ -260,8 +260,8 @@ def at_bounds(posterior: Posterior, z: np.ndarray) -> np.ndarray:
 def best_fit(posterior: Posterior, seed: int, start: np.ndarray | None = None) -> maximum.Modes:
     """Maxima of the likelihood, best first: from many prior draws, or from one latent vector."""
     if start is None:
-        points, density, _ = maximum.screen(posterior, SCREEN, seed)
-        modes = maximum.climb(posterior, maximum.choose_starts(points, density, STARTS))
+        points, density, _ = screening.screen(posterior, SCREEN, seed)
+        modes = maximum.climb(posterior, screening.choose_starts(points, density, STARTS))
         return maximum.refine(posterior, modes, STARTS)
     return maximum.climb(posterior, np.repeat(np.atleast_2d(start), STARTS, axis=0), with_prior=False)
 

@@ -24,10 +24,11 @@ from skyfold.inference import coordinates
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
-from skyfold.inference.maximum import Modes, check_positive, evaluate, refine, screen
+from skyfold.inference.maximum import Modes, check_positive, refine
 from skyfold.inference.modes import best_of, search_modes
 from skyfold.inference.psis import RELIABLE, pareto_k
 from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.screening import evaluate, screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:

@@ -33,8 +33,11 @@ DENSE = 2000
 _STARTS = 4
 #: Probes of the diagonal of the metric, steps between two of them, and steps that L-BFGS remembers.
 _PROBES, _STEPS, _MEMORY = 24, 150, 20
-#: Newton steps at the end, conjugate-gradient steps in each, and promised gain of a maximum.
-_NEWTON, _CG, _GAIN = 100, 2000, 1e-7
+#: Newton steps at the end and conjugate-gradient steps in each, with a prior and without: maxima of the likelihood of
+#: more parameters than data are ridges without end.
+_FINISH = {True: (100, 2000), False: (30, 400)}
+#: Promised gain of a maximum.
+_GAIN = 1e-7
 #: Lengths of a step that are tried.
 _LENGTHS = 2.0 ** np.arange(3.0, -11.0, -1.0)
 #: Columns of the metric computed at once.
@@ -80,7 +83,9 @@ def ascend(posterior: Posterior, starts: np.ndarray, *, with_prior: bool = True,
             found.append(z)
     if not found:
         raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
-    parts = [[np.asarray(a) for a in _finish(posterior.kernel, z, low, high, weight)] for z in found]
+    parts = [
+        [np.asarray(a) for a in _finish(posterior.kernel, z, low, high, weight, *_FINISH[with_prior])] for z in found
+    ]
     z, value, likelihood, gradient, decrement, steps = (np.stack([p[k] for p in parts]) for k in range(6))
     spent += int(steps.sum())
     kept, hits = _distinct(z, value, np.asarray(_scale(posterior.kernel, z[int(np.argmax(value))], 0)))
@@ -95,6 +100,12 @@ def dense_metric(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     if posterior.ndim > DENSE:
         return np.zeros((0, 0))
     return np.asarray(_metric(posterior.kernel, z)) + np.eye(posterior.ndim)
+
+
+def slopes(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood (corrections of inexact priors included) and its gradient at latent vectors (n, ndim)."""
+    value, gradient = _slopes(posterior.kernel, z)
+    return np.asarray(value), np.asarray(gradient)
 
 
 def _climb_one(
@@ -210,7 +221,9 @@ def _descend(
 
 
 @jit
-def _finish(kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, weight: float) -> tuple[Any, ...]:
+def _finish(
+    kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, weight: float, most: int, most_products: int
+) -> tuple[Any, ...]:
     """Truncated Newton steps; z, value, log-likelihood, gradient, promised gain, evaluations.
 
     The Fisher metric leads from afar, the exact Hessian where it is positive definite, and where it is not, the
@@ -233,8 +246,8 @@ def _finish(kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, w
         def exact(v: jax.Array) -> jax.Array:
             return mask * (1e-10 * v - push(mask * v))
 
-        scored, _, _, first = _truncated(fisher, mask * gradient)
-        newton, bending, bent, second = _truncated(exact, mask * gradient)
+        scored, _, _, first = _truncated(fisher, mask * gradient, most_products)
+        newton, bending, bent, second = _truncated(exact, mask * gradient, most_products)
         size = jnp.linalg.norm(scored) / jnp.maximum(jnp.linalg.norm(bending), 1e-300)
         bending = size * jnp.where(bending @ gradient < 0, -bending, bending)
         promised = jnp.where(bent, scored @ gradient, jnp.maximum(newton @ gradient, 0.0))
@@ -254,7 +267,7 @@ def _finish(kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, w
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         *_, promised, step, _, stuck = carry
-        return (promised > _GAIN) & (step < _NEWTON) & ~stuck
+        return (promised > _GAIN) & (step < most) & ~stuck
 
     value, gradient = jax.value_and_grad(value_at)(start)
     carry = (start, value, gradient, jnp.zeros((3, start.size)), jnp.inf, 0, 0, False)
@@ -263,7 +276,7 @@ def _finish(kernel: Kernel, start: jax.Array, low: jax.Array, high: jax.Array, w
     return z, value, kernel.log_likelihood(z), gradient, promised, spent
 
 
-def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array) -> tuple[jax.Array, ...]:
+def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array, most: int) -> tuple[jax.Array, ...]:
     """Conjugate gradients up to where the matrix is not positive (Steihaug 1983, SIAM J. Numer. Anal. 20, 626).
 
     Returns the solution so far, the last direction, whether the matrix is negative along it, and the products taken.
@@ -272,7 +285,7 @@ def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array) -> tuple
 
     def unfinished(state: Any) -> jax.Array:
         count, *_, square, bent = state
-        return (count < _CG) & (square > enough) & ~bent
+        return (count < most) & (square > enough) & ~bent
 
     def step(state: Any) -> Any:
         count, x, left, direction, square, _ = state
@@ -288,6 +301,11 @@ def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array) -> tuple
     carry = (jnp.asarray(0), jnp.zeros_like(b), b, b, b @ b, jnp.asarray(False))
     count, x, _, direction, _, bent = jax.lax.while_loop(unfinished, step, carry)
     return x, jnp.where(bent, direction, 0.0), bent, count
+
+
+@jit
+def _slopes(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(jax.value_and_grad(lambda z: kernel.log_likelihood(z) + kernel.correction(z)))(z)
 
 
 @jit

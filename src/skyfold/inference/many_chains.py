@@ -17,12 +17,13 @@ import numpy as np
 from skyfold.compilation import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.autocorrelation import judge
-from skyfold.inference.chains import complaints
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
-from skyfold.inference.maximum import check_positive, evaluate
+from skyfold.inference.maximum import check_positive
+from skyfold.inference.mixing import complaints
+from skyfold.inference.screening import evaluate
 from skyfold.inference.starts import best_fit, incomplete, scatter
 from skyfold.inference.unvisited import unvisited
 from skyfold.kernel import Kernel

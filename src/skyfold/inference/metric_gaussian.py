@@ -32,9 +32,10 @@ from skyfold.inference.correction import (
 from skyfold.inference.coverage import missed_by
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend
-from skyfold.inference.maximum import evaluate, refine, screen
+from skyfold.inference.maximum import refine
 from skyfold.inference.modes import MOST_UNSEEN, search_modes
 from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.screening import evaluate, screen
 from skyfold.inference.starts import best_fit, incomplete
 from skyfold.inference.straight import blocks, sampled, solved, standard
 

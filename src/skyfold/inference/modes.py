@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skyfold.inference.lbfgs import LARGE
-from skyfold.inference.maximum import Modes, choose_starts, climb, joined
+from skyfold.inference.maximum import Modes, climb, joined
+from skyfold.inference.screening import choose_starts
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

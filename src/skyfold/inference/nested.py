@@ -26,7 +26,7 @@ from skyfold.inference.draws import Draws
 from skyfold.inference.lineage import dependence, evidence_error, memory
 from skyfold.inference.live import advance as step
 from skyfold.inference.live import begin, packed, unpacked
-from skyfold.inference.maximum import evaluate
+from skyfold.inference.screening import evaluate
 from skyfold.inference.shrinkage import alive, insertion_pvalue, log_evidence, log_volumes
 
 if TYPE_CHECKING:

@@ -27,10 +27,11 @@ from skyfold.inference.coverage import missed_by
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
 from skyfold.inference.laplace import normal_log_density
-from skyfold.inference.maximum import Modes, check_positive, choose_starts, evaluate, refine, screen
+from skyfold.inference.maximum import Modes, check_positive, refine
 from skyfold.inference.modes import best_of, search_modes
 from skyfold.inference.psis import RELIABLE, pareto_k
 from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.screening import choose_starts, evaluate, screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:

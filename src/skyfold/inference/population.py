@@ -14,7 +14,7 @@ import numpy as np
 
 from skyfold.inference.coordinates import Coordinates
 from skyfold.inference.importance import PAIRS, Mixture, WeightedSample, log_sum
-from skyfold.inference.maximum import CHUNK, evaluate
+from skyfold.inference.screening import CHUNK, evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

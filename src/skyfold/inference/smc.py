@@ -17,15 +17,16 @@ import numpy as np
 from scipy.special import logsumexp, stdtrit
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.chains import LEAST_ESS, WORST_RHAT, measure
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Coordinates
 from skyfold.inference.draws import Draws
 from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import check_positive, choose_starts, climb, evaluate, refine
+from skyfold.inference.maximum import check_positive, climb, refine
+from skyfold.inference.mixing import LEAST_ESS, WORST_RHAT, measure
 from skyfold.inference.modes import best_of
 from skyfold.inference.mutation import correlation, fit, move, prior_mixture
+from skyfold.inference.screening import choose_starts, evaluate
 from skyfold.inference.stein import complaint, departures
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import numpy as np
 
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.frame import Frame
-from skyfold.inference.maximum import climb, linearise, refine, screen
+from skyfold.inference.maximum import climb, linearise, refine
 from skyfold.inference.modes import MOST_UNSEEN, best_of, search_modes
+from skyfold.inference.screening import screen
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skyfold.inference.importance import Mixture, WeightedSample
-from skyfold.inference.maximum import CHUNK, Modes, climb_between, distinct, evaluate
+from skyfold.inference.maximum import Modes, climb_between, distinct
+from skyfold.inference.screening import CHUNK, evaluate
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -14,8 +14,9 @@ from scipy.special import logsumexp
 
 from skyfold.inference.coordinates import Laplace, coordinate_names
 from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import CHUNK, climb, evaluate
+from skyfold.inference.maximum import climb
 from skyfold.inference.psis import RELIABLE, pareto_k
+from skyfold.inference.screening import CHUNK, evaluate
 from skyfold.inference.tails import MOST_PROBED, probe
 
 if TYPE_CHECKING:

@@ -39,9 +39,10 @@ from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame
 from skyfold.inference.guides import FAMILIES, Guide, log_normal
 from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import evaluate, refine, screen
+from skyfold.inference.maximum import refine
 from skyfold.inference.modes import MOST_UNSEEN, search_modes
 from skyfold.inference.quasirandom import normal_points
+from skyfold.inference.screening import evaluate, screen
 from skyfold.inference.starts import best_fit, incomplete
 
 if TYPE_CHECKING:
