@@ -35,6 +35,8 @@ _POOR, _TRIAL = 0.4, 4
 _PATIENCE, _BAD = 2, 0.1
 #: Populations after which importance sampling gives up, if its efficiency still lies below this.
 _LAST, _HOPELESS = 4, 0.01
+#: Walks past the ends of proposals fitted to the last of many populations after which it gives up too.
+_ENDLESS = 3
 #: Dimensions from which on a population is no better base than the weighted draws.
 MANY = 12
 #: Share of the efficiency before the proposals were fixed below which they are fitted anew.
@@ -83,7 +85,7 @@ class Adaptation:
         self.hopeless = False
         self._propose(ridges.joined(mixture))
         self.sample.explored = ridges.evaluations
-        self._rounds = self._populations = 0
+        self._rounds = self._populations = self._walks = 0
         self._frozen = self._extended = False
         self._promised = self._beyond = 0.0
         self._walkers = np.empty((0, posterior.ndim))
@@ -129,7 +131,10 @@ class Adaptation:
     def adapt(self) -> None:
         """Mend the proposals for the next round, or leave them as they are from now on."""
         many = self.posterior.ndim > MANY
-        if len(self._walkers) and (many or self._populations):
+        self._walks += int(len(self._walkers) > 0 and self._populations >= _PATIENCE)
+        if self._walks >= _ENDLESS:
+            self.hopeless = True
+        elif len(self._walkers) and (many or self._populations):
             self._extend()
         elif len(self._walkers) or self._failed():
             self.hopeless = many or (self._populations >= _LAST and self._efficiency < _HOPELESS)

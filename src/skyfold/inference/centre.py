@@ -13,7 +13,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.conjugate import applied, descend, divergence, offsets
-from skyfold.inference.lbfgs import dense_metric
+from skyfold.inference.lbfgs import DENSE, dense_metric
 from skyfold.inference.maximum import Modes
 from skyfold.inference.screening import evaluate
 
@@ -55,7 +55,17 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray) -> Mo
     ----------
     points, density : screened prior draws (n, ndim) and their log density: the best one is the start if the likelihood
         is not finite in the middle of the prior.
+
+    Raises
+    ------
+    SkyfoldError
+        If there are more than 2,000 dimensions: whoever asks needs the metric as a matrix.
     """
+    if posterior.ndim > DENSE:
+        raise SkyfoldError(
+            f"This method needs a metric of {posterior.ndim} x {posterior.ndim} numbers; beyond {DENSE} latent "
+            "dimensions use sf.MGVI(), sf.GeoVI() or sf.Pathfinder(), which do without."
+        )
     middle = np.zeros(posterior.ndim)
     possible = np.isfinite(float(divergence(posterior.kernel, middle[None])[0]))
     z, spent = centre(posterior, middle if possible else points[int(np.argmax(density))], 0)
