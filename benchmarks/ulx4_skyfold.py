@@ -13,9 +13,8 @@ def main() -> None:
         import skyfold as sf
         from skyfold import xray
 
-        if options.method == "nuts":  # imported when first needed, which is in the fit; the others have them here, too
+        if options.method == "nuts":  # imported when first needed, which is in the fit; the others have it here, too
             import arviz  # noqa: F401
-            import blackjax  # noqa: F401
     watch.listen()
     with watch.phase("load"):
         spectrum = xray.Spectrum.read(options.data / SPECTRUM).notice(*BAND)
