@@ -13,8 +13,9 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.inference.guides import FullRank, Guide
 
-#: The splines of a flow act between minus and plus this many standard deviations.
-_INTERVAL = 5.0
+#: The splines of a flow act between minus and plus this many standard deviations of the Laplace approximation: the ends
+#: of a bent posterior lie far out by its curvature at the mode.
+_INTERVAL = 12.0
 
 
 class Structure:
