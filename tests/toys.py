@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.component import Component
+from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian, Poisson
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
@@ -111,3 +112,23 @@ class Direct(Observation):
 
 def direct(data: list[float], sigma: list[float], prior: object) -> sf.Posterior:
     return sf.Posterior((Identity(x=prior), Direct(Gaussian(data, sigma), Annotation("direct"))))
+
+
+class Squared(Identity):
+    """The squares of the parameters: two modes for each."""
+
+    name: ClassVar[str] = "squared"
+
+    def evaluate(self, grid: Any) -> jax.Array:
+        return jnp.atleast_1d(self.x) ** 2
+
+
+#: Data and noise of a posterior that is normal, and its exact mean and standard deviation.
+DATA, SIGMA = np.array([2.0, -1.0, 0.3]), np.array([0.5, 2.0, 0.05])
+PRECISION = 1 / SIGMA**2
+MEAN, SD = PRECISION * DATA / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
+
+
+def run(method: Any, posterior: sf.Posterior, seed: int = 0, *checkpoint: Any, **more: Any) -> Any:
+    """Draws of a method, without progress bar."""
+    return method(posterior, seed, Progress(False), *checkpoint, **more)

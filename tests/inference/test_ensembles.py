@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Direct, Identity, direct
+from toys import MEAN, SD, Direct, Squared, direct, run
 
 import skyfold as sf
 from skyfold.annotation import Annotation
@@ -18,28 +16,9 @@ from skyfold.inference.autocorrelation import integrated_time, judge
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.ensemble_moves import Metropolis, Slice
 from skyfold.inference.ensembles import AIES, ESS
-from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian
 
-PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
-MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
 METHODS = pytest.mark.parametrize("method", [AIES(), ESS()], ids=lambda m: m.name)
-
-
-def run(method, posterior, seed=0, checkpoint=None):
-    return method(posterior, seed, Progress(False), checkpoint or Checkpoint())
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> sf.Posterior:
-    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
-
-
-class Squared(Identity):
-    name: ClassVar[str] = "squared"
-
-    def evaluate(self, grid):
-        return jnp.atleast_1d(self.x) ** 2
 
 
 @METHODS

@@ -8,26 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Direct, Greybody, Identity, direct, photometry
+from toys import MEAN, PRECISION, SD, Direct, Greybody, Identity, Squared, direct, photometry, run
 
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.inference.laplace import Laplace
-from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian, Poisson
-
-
-def run(method, posterior, seed=0):
-    return method(posterior, seed, Progress(False))
-
-
-PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
-MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> sf.Posterior:
-    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
 
 
 @pytest.mark.parametrize("hessian", [False, True])
@@ -68,13 +54,6 @@ def test_a_bound_cuts_the_normal(data, corrected) -> None:
     assert weights @ x == pytest.approx(exact.mean(), abs=0.05 * exact.std())
     mass = st.norm.logcdf(-(0.0 - data) / 0.05)
     assert draws.log_evidence == pytest.approx(mass, abs=0.05)
-
-
-class Squared(Identity):
-    name: ClassVar[str] = "squared"
-
-    def evaluate(self, grid):
-        return jnp.atleast_1d(self.x) ** 2
 
 
 def test_both_modes_count() -> None:

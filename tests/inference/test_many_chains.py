@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Direct, Greybody, Identity, direct, photometry
+from toys import MEAN, SD, Direct, Greybody, Squared, direct, photometry, run
 
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.chees import ChEES
 from skyfold.inference.meads import MEADS
-from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian
 
-PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
-MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
 METHODS = pytest.mark.parametrize("method", [ChEES(), MEADS()], ids=lambda m: m.name)
 SHORT = pytest.mark.parametrize(
     "method",
     [ChEES(warmup=200, draws=100, max_draws=100), MEADS(warmup=200, draws=50, max_draws=50)],
     ids=lambda m: m.name,
 )
-
-
-def run(method, posterior, seed=0, checkpoint=None):
-    return method(posterior, seed, Progress(False), checkpoint or Checkpoint())
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> sf.Posterior:
-    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
-
-
-class Squared(Identity):
-    name: ClassVar[str] = "squared"
-
-    def evaluate(self, grid):
-        return jnp.atleast_1d(self.x) ** 2
 
 
 @METHODS

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import Direct, Greybody, Identity, direct, image, photometry, sky
+from toys import Direct, Greybody, Identity, direct, image, photometry, run, sky
 
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.inference.maximum import climb
-from skyfold.inference.progress import Progress
 from skyfold.inference.screening import choose_starts, screen
 from skyfold.likelihoods import Gaussian, Poisson
-
-
-def run(method, posterior, seed=0):
-    return method(posterior, seed, Progress(False))
 
 
 def test_map_of_a_gaussian_is_exact() -> None:

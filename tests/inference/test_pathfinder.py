@@ -8,26 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Direct, Identity, direct, image, sky
+from toys import MEAN, PRECISION, SD, Direct, Identity, Squared, direct, image, run, sky
 
 import skyfold as sf
 from skyfold.annotation import Annotation
 from skyfold.inference.pathfinder import Pathfinder
-from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian
-
-
-def run(method, posterior, seed=0):
-    return method(posterior, seed, Progress(False))
-
-
-PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
-MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> sf.Posterior:
-    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
 
 
 @pytest.mark.parametrize("whitened", [True, False])
@@ -62,13 +48,6 @@ def test_a_bound() -> None:
     assert draws.converged, draws.messages
     assert draws.weights()[0] @ x == pytest.approx(exact.mean(), abs=0.08 * exact.std())
     assert draws.log_evidence == pytest.approx(st.norm.logsf(0.4), abs=max(4 * draws.log_evidence_error, 0.01))
-
-
-class Squared(Identity):
-    name: ClassVar[str] = "squared"
-
-    def evaluate(self, grid):
-        return jnp.atleast_1d(self.x) ** 2
 
 
 @pytest.mark.parametrize("whitened", [True, False])

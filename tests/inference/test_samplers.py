@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import Direct, Greybody, Identity, direct, image, photometry, sky
+from toys import MEAN, PRECISION, SD, Direct, Greybody, Squared, direct, image, photometry, run, sky
 
 import skyfold as sf
 from skyfold.annotation import Annotation
-from skyfold.inference.progress import Progress
 from skyfold.likelihoods import Gaussian
-
-
-def run(method, posterior, seed=0):
-    return method(posterior, seed, Progress(False))
 
 
 def moments(posterior, draws):
@@ -27,15 +20,6 @@ def moments(posterior, draws):
     means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
     sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
     return means, sds
-
-
-@pytest.fixture(scope="module")
-def gaussian() -> sf.Posterior:
-    return direct([2.0, -1.0, 0.3], [0.5, 2.0, 0.05], sf.Normal(np.zeros(3), 1.0))
-
-
-PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
-MEAN, SD = PRECISION * [2.0, -1.0, 0.3] / (PRECISION + 1), 1 / np.sqrt(PRECISION + 1)
 
 
 @pytest.mark.parametrize("method", [sf.Auto(), sf.NUTS()], ids=lambda m: m.name)
@@ -84,13 +68,6 @@ def test_a_posterior_that_is_its_prior(method) -> None:
     means, sds = moments(posterior, run(method, posterior))
     assert means["vector.x"] == pytest.approx(0.5, abs=0.03)
     assert sds["vector.x"] == pytest.approx(1 / np.sqrt(12), rel=0.05)
-
-
-class Squared(Identity):
-    name: ClassVar[str] = "squared"
-
-    def evaluate(self, grid):
-        return jnp.atleast_1d(self.x) ** 2
 
 
 def test_auto_keeps_both_modes() -> None:
