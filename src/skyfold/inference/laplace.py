@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Differences of means (in standard deviations) and of standard deviations (relative) that are passed over.
 _CLOSE, _CLOSE_SD = 0.1, 0.05
+#: Efficiency of the weights below which nothing is read from them.
+_FEW = 0.01
 #: Effective draws that corrected ones must reach.
 _LEAST_ESS = 400.0
 #: Most Newton steps from the mode in latent coordinates to that in the coordinates of the approximation.
@@ -337,10 +339,11 @@ def _complaints(quality: dict[str, float], corrected: bool, evidence_offset: flo
         f"standard deviation by up to {100 * quality['sd_offset']:.0f}%, its log evidence by {evidence_offset:+.2g}"
     )
     if not quality["khat"] < RELIABLE:
+        # a handful of draws with all the weight tells nothing
+        how = f"{off}, if these weights can be trusted at all; " if quality["efficiency"] > _FEW else ""
         found.append(
             f"the posterior is far from normal: k-hat {quality['khat']:.2f} is not below {RELIABLE}, the weights are "
-            f"{100 * quality['efficiency']:.1f}% efficient; {off}, if these weights can be trusted at all; use 'auto' "
-            "or 'nuts'"
+            f"{100 * quality['efficiency']:.2g}% efficient; {how}use 'auto' or 'nuts'"
         )
     elif not corrected and (quality["mean_offset"] > _CLOSE or quality["sd_offset"] > _CLOSE_SD):
         found.append(f"the posterior is not normal: {off}; use Laplace(corrected=True)")
