@@ -74,7 +74,7 @@ def evidence_method(name: str) -> Any:
     """Return the settings of the nested sampler that gives the evidence where the reference does not."""
     import skyfold as sf
 
-    return sf.Dynesty(live=300) if name == "perseus" else sf.UltraNest(live=400)
+    return sf.Dynesty(live=150) if name == "perseus" else sf.UltraNest(live=400)
 
 
 def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
