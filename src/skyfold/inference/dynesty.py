@@ -18,8 +18,8 @@ from skyfold.inference.draws import Draws
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
-#: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead: with
-#: dynesty's own 3 + ndim new points stay near those they set out from, and 28 dimensions had two too much of log evidence.
+#: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead. With
+#: dynesty's own 3 + ndim, new points stay near those they set out from: in 28 dimensions ln Z was 2 too high.
 _WALKS, _SWEEPS = 8, 4
 
 
