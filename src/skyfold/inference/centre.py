@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.conjugate import applied, descend, divergence, offsets
+from skyfold.inference.conjugate import applied, descend, divergence, lengths, offsets
 from skyfold.inference.lbfgs import DENSE, dense_metric
 from skyfold.inference.maximum import Modes
 from skyfold.inference.screening import evaluate
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _PAIRS, _ROUNDS, _STEPS = 16, 10, 10
 #: Root mean square move of the mean, in sds, after which it is good enough to start from.
 _STILL = 0.01
+#: Starts of a search, and antithetic pairs of samples that tell the mass under each.
+_STARTS, _JUDGED = 4, 64
+#: Distance in any coordinate, in sds, up to which centres are the same.
+_SAME = 1.0
 
 
 def centre(posterior: Posterior, start: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
@@ -48,13 +52,16 @@ def centre(posterior: Posterior, start: np.ndarray, seed: int) -> tuple[np.ndarr
     return mean, spent
 
 
-def central(posterior: Posterior, points: np.ndarray, density: np.ndarray) -> Modes:
-    """Return the centre in the place of a mode, with the dense metric there.
+def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed: int = 0) -> Modes:
+    """Centres reached from several starts, heaviest first, in the place of modes, with the dense metric of each.
+
+    The mass under a centre is the evidence lower bound (of the median draw, for means are ruled by single ones) of the
+    normal with its metric; ``value`` is the log density that this normal times its mass has at the centre.
 
     Parameters
     ----------
-    points, density : screened prior draws (n, ndim) and their log density: the best one is the start if the likelihood
-        is not finite in the middle of the prior.
+    points, density : screened prior draws (n, ndim) and their log density: half of the starts are the best of these,
+        the others the middle of the prior, unless the likelihood is not finite there.
 
     Raises
     ------
@@ -66,18 +73,47 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray) -> Mo
             f"This method needs a metric of {posterior.ndim} x {posterior.ndim} numbers; beyond {DENSE} latent "
             "dimensions use sf.MGVI(), sf.GeoVI() or sf.Pathfinder(), which do without."
         )
-    middle = np.zeros(posterior.ndim)
-    possible = np.isfinite(float(divergence(posterior.kernel, middle[None])[0]))
-    z, spent = centre(posterior, middle if possible else points[int(np.argmax(density))], 0)
-    value, gradient = (np.asarray(a) for a in divergence(posterior.kernel, z[None]))
-    metric = dense_metric(posterior, z)
+    kernel, middle = posterior.kernel, np.zeros(posterior.ndim)
+    starts = points[np.argsort(-density)[:_STARTS]]
+    if np.isfinite(float(divergence(kernel, middle[None])[0])):
+        starts[: _STARTS // 2] = middle
+    means, spent = [], 0
+    for number, start in enumerate(starts):
+        mean, cost = centre(posterior, start, seed + number)
+        means.append(mean)
+        spent += cost + 2 * posterior.ndim
+    metrics = [dense_metric(posterior, z) for z in means]
+    peaks = [_peak(posterior, z, seed) for z in means]
+    masses = [peak - 0.5 * np.linalg.slogdet(m)[1] for peak, m in zip(peaks, metrics, strict=True)]
+    kept: list[int] = []
+    hits: list[int] = []
+    for i in np.argsort(masses)[::-1]:
+        same = [apart(means[i], means[k], metrics[k]) < _SAME for k in kept]
+        if any(same):
+            hits[same.index(True)] += 1
+        else:
+            kept.append(int(i))
+            hits.append(1)
+    z = np.stack([means[i] for i in kept])
     return Modes(
-        z[None],
-        value[None],
-        evaluate(posterior, z[None])[1],
-        gradient,
-        metric[None],
-        np.ones(1, dtype=bool),
-        spent + 2 * len(metric),
-        np.full(1, 2),
+        z,
+        np.array([peaks[i] for i in kept]),
+        evaluate(posterior, z)[1],
+        np.asarray(divergence(kernel, z)[1]),
+        np.stack([metrics[i] for i in kept]),
+        np.ones(len(kept), dtype=bool),
+        spent + 2 * len(starts) * _JUDGED,
+        np.array(hits),
     )
+
+
+def apart(one: np.ndarray, other: np.ndarray, metric: np.ndarray) -> float:
+    """Largest distance of two points in a coordinate, in standard deviations of the normal with this metric."""
+    return float(np.max(np.abs(one - other) / np.sqrt(np.diagonal(np.linalg.inv(metric)))))
+
+
+def _peak(posterior: Posterior, mean: np.ndarray, seed: int) -> float:
+    """Log density at its peak of the normal about the mean that has the posterior's density at its median draw."""
+    around, _, _ = offsets(posterior, mean, _JUDGED, np.random.default_rng([seed, 25]))
+    density = evaluate(posterior, mean + around)[0]
+    return float(np.median(density + 0.5 * np.asarray(lengths(posterior.kernel, mean, around))))

@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.centre import centre
+from skyfold.inference.centre import central, centre
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.conjugate import BATCH, applied, descend, divergence, lengths, offsets
 from skyfold.inference.coordinates import coordinate_names
 from skyfold.inference.correction import judge, weigh
 from skyfold.inference.draws import Draws
+from skyfold.inference.lbfgs import DENSE
+from skyfold.inference.screening import screen
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 #: Residual of a sample's equation, in sds, that counts as a miss.
 _MISS = 0.01
+#: Log mass below the heaviest centre's from which others do not matter, and the distance of one from the draws' mean,
+#: in sds of the draws, from which on it is another.
+_LIGHT, _FAR = 5.0, 2.0
 #: Departure from Stein's identity that is reported, beyond five standard errors.
 _WORST_STEIN = 0.2
 
@@ -66,8 +71,23 @@ class Large:
 
     def _started(self, seed: int, progress: Any) -> dict[str, Any]:
         progress.stage("searching for the centre")
-        mean, spent = centre(self.posterior, np.zeros(self.posterior.ndim), seed)
-        return {"mean": mean, "mode": mean, "moved": np.inf, "rounds": 0, "steps": spent}
+        posterior = self.posterior
+        nothing = np.empty((0, posterior.ndim))
+        if posterior.ndim > DENSE:
+            mean, spent = centre(posterior, np.zeros(posterior.ndim), seed)
+            return {"mean": mean, "mode": mean, "rivals": nothing, "moved": np.inf, "rounds": 0, "steps": spent}
+        points, density, _ = screen(posterior, self.method.screen, seed)
+        found = central(posterior, points, density, seed)
+        masses = found.value - 0.5 * np.linalg.slogdet(found.metric)[1]
+        rivals = found.z[1:][masses[1:] > masses[0] - _LIGHT]
+        return {
+            "mean": found.z[0],
+            "mode": found.z[0],
+            "rivals": rivals if len(rivals) else nothing,
+            "moved": np.inf,
+            "rounds": 0,
+            "steps": found.evaluations + len(points),
+        }
 
     def _draws(self, state: dict[str, Any], seed: int, progress: Any, clock: Clock) -> Draws:
         method, posterior = self.method, self.posterior
@@ -106,6 +126,16 @@ class Large:
                 *messages,
                 "the density of geoVI's draws is not known in so many dimensions: they are not weighted, and judged by "
                 "Stein's identity instead of k-hat",
+            )
+        rivals = np.abs(np.asarray(state["rivals"]) - z.mean(axis=0)) / z.std(axis=0)
+        others = np.any(rivals > _FAR, axis=1)
+        if np.any(others):
+            sound = False
+            where = int(np.argmax(np.max(rivals[others], axis=0)))
+            messages = (
+                f"the search found {1 + int(others.sum())} centres of comparable mass, {np.max(rivals):.1f} sd apart "
+                f"in {coordinate_names(posterior)[where]}, and the draws are about one of them; use sf.NUTS()",
+                *messages,
             )
         unsolved = float(np.mean(missed > _MISS))
         settled = bool(state["moved"] <= method.tolerance)
