@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from skyfold.gammaray.psf import DoubleKing, Gaussian, King, LatPsf, Psf
     from skyfold.gammaray.regions import Band, Disc, Discs, Region
     from skyfold.gammaray.rho import fraction_distribution
-    from skyfold.gammaray.simulation import simulate
+    from skyfold.gammaray.simulation import Sources, simulate, simulate_with_sources
     from skyfold.gammaray.source_counts import BrokenPowerLaw, LogNormalCounts
     from skyfold.gammaray.templates import Blend, Isotropic, Mixture, SkyTemplate, Template
 
@@ -50,6 +50,7 @@ _HOMES = {
     "Psf": "skyfold.gammaray.psf",
     "Region": "skyfold.gammaray.regions",
     "SkyTemplate": "skyfold.gammaray.templates",
+    "Sources": "skyfold.gammaray.simulation",
     "Template": "skyfold.gammaray.templates",
     "bulge": "skyfold.gammaray.plate_carree",
     "downgrade": "skyfold.gammaray.healpix",
@@ -58,6 +59,7 @@ _HOMES = {
     "read_map": "skyfold.gammaray.healpix",
     "read_plate_carree": "skyfold.gammaray.plate_carree",
     "simulate": "skyfold.gammaray.simulation",
+    "simulate_with_sources": "skyfold.gammaray.simulation",
 }
 #: Modules that are public themselves.
 _MODULES = ("models", "plots")

@@ -6,6 +6,8 @@ likelihood takes as independent, and no rho(f) is used.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,6 +29,30 @@ _OUTSIDE = 1e-5
 _FINER = 64
 #: How far beyond the highest break (in ln S) sources are drawn.
 _BEYOND = np.log(1e6)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Sources of one population that were drawn, around the region too.
+
+    Attributes
+    ----------
+    longitude, latitude : (n,) degrees, Galactic.
+    pixel : (n,) pixel in ring order that holds each.
+    size : (n,) S, mean counts at the mean exposure of the fitted pixels.
+    expected : (n,) mean counts at the source's own exposure, wherever the PSF puts them.
+    counts : (n,) photons drawn.
+    """
+
+    longitude: np.ndarray
+    latitude: np.ndarray
+    pixel: np.ndarray
+    size: np.ndarray
+    expected: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.size)
 
 
 def simulate(
@@ -67,6 +93,38 @@ def simulate(
     SkyfoldError
         If a parameter is free, or there are point sources and several energy bins.
     """
+    return simulate_with_sources(model, sky, psf, seed=seed, s_range=s_range, margin=margin, faintest=faintest)[0]
+
+
+def simulate_with_sources(
+    model: Component,
+    sky: CountsMap,
+    psf: Psf | None = None,
+    *,
+    seed: int = 0,
+    s_range: tuple[float, float] | None = None,
+    margin: float = 5.0,
+    faintest: float = 0.01,
+) -> tuple[CountsMap, tuple[Sources, ...]]:
+    """Draw the counts that `simulate` draws, and return the sources too.
+
+    Parameters
+    ----------
+    model, sky, psf, seed, s_range, margin, faintest : as for `simulate`.
+
+    Returns
+    -------
+    sky : CountsMap
+        The same map with the counts that were drawn.
+    sources : tuple of Sources
+        One per population, in the order of the model; those up to `margin` degrees outside the region, which may have
+        sent photons into it, are among them, those fainter than `faintest` are not.
+
+    Raises
+    ------
+    SkyfoldError
+        As `simulate`.
+    """
     free = sum(1 for _ in parameters_in(model))
     if free:
         raise SkyfoldError(f"simulate: {free} parameters of the model are free; fix them with with_values({{...}}).")
@@ -75,6 +133,7 @@ def simulate(
     emission = model.evaluate(pixels)
     shape = (pixels.n_pix,) if sky.n_bins is None else (sky.n_bins, pixels.n_pix)
     counts = rng.poisson(np.broadcast_to(np.asarray(emission.smooth), shape)).astype(np.float64)
+    sources: list[Sources] = []
     if emission.populations:
         if sky.n_bins not in (None, 1):
             raise SkyfoldError("simulate: point sources are drawn in a single energy bin; add the bins up.")
@@ -87,9 +146,11 @@ def simulate(
             template = np.asarray(other.template) * float(
                 np.sum(np.asarray(own.template)) / np.sum(np.asarray(other.template)[place])
             )
-            total += _sources(own, template, wide, relative, psf, rng, s_range, faintest)
+            sent, drawn = _sources(own, template, wide, relative, psf, rng, s_range, faintest)
+            total += sent
+            sources.append(drawn)
         counts += total[pixels.index].reshape(shape)
-    return sky.with_data(np.ravel(counts[..., sky.kept]))
+    return sky.with_data(np.ravel(counts[..., sky.kept])), tuple(sources)
 
 
 def _surroundings(sky: CountsMap, margin: float) -> tuple[Pixels, np.ndarray]:
@@ -119,8 +180,8 @@ def _sources(
     rng: np.random.Generator,
     s_range: tuple[float, float] | None,
     faintest: float,
-) -> np.ndarray:
-    """Counts (12 nside^2,) of one population."""
+) -> tuple[np.ndarray, Sources]:
+    """Counts (12 nside^2,) of one population, and its sources."""
     source_count = population.source_count
     low = np.log(faintest if s_range is None else s_range[0] / relative.max())
     kinks = np.asarray(source_count.kinks)
@@ -131,27 +192,29 @@ def _sources(
     cumulative = np.concatenate([[0.0], np.cumsum(steps)])
     number = rng.poisson(cumulative[-1] * template)
     home = np.repeat(np.arange(pixels.n_pix), number)
-    size = np.exp(np.interp(rng.uniform(0.0, cumulative[-1], home.size), cumulative, log_s)) * relative[home]
+    size = np.exp(np.interp(rng.uniform(0.0, cumulative[-1], home.size), cumulative, log_s))
     if s_range is not None:
-        inside = (size >= s_range[0]) & (size <= s_range[1])
+        inside = (size * relative[home] >= s_range[0]) & (size * relative[home] <= s_range[1])
         home, size = home[inside], size[inside]
-    photons = rng.poisson(size)
-    origin = np.repeat(home, photons)
+    expected = size * relative[home]
+    photons = rng.poisson(expected)
+    longitude, latitude = within(pixels.nside, pixels.index[home], _FINER, rng.integers(_FINER**2, size=home.size))
+    index = np.asarray(pixels.index)[home]
     if psf is None:
-        total = np.bincount(pixels.index[origin], minlength=12 * pixels.nside**2).astype(np.float64)
+        total = np.bincount(index, photons, minlength=12 * pixels.nside**2).astype(np.float64)
     else:
-        total = scattered(home, photons, pixels, psf, rng)
+        total = scattered(longitude, latitude, photons, pixels.nside, psf, rng)
     if s_range is None:
         faint = float(np.asarray(source_count.below(low, np.arange(1, 2)))[0])
         total[pixels.index] += rng.poisson(faint * template * relative)
-    return total
+    place = (np.degrees((longitude + np.pi) % (2.0 * np.pi) - np.pi), np.degrees(latitude))
+    return total, Sources(*place, index, size, expected, photons)
 
 
-def scattered(home: np.ndarray, photons: np.ndarray, pixels: Pixels, psf: Psf, rng: np.random.Generator) -> np.ndarray:
-    """Counts (12 nside^2,) of photons that the PSF scatters from sources in these pixels."""
-    bright = photons > 0
-    home, photons = home[bright], photons[bright]
-    longitude, latitude = within(pixels.nside, pixels.index[home], _FINER, rng.integers(_FINER**2, size=home.size))
+def scattered(
+    longitude: np.ndarray, latitude: np.ndarray, photons: np.ndarray, nside: int, psf: Psf, rng: np.random.Generator
+) -> np.ndarray:
+    """Counts (12 nside^2,) of photons that the PSF scatters from sources in these directions (radians)."""
     longitude, latitude = np.repeat(longitude, photons), np.repeat(latitude, photons)
     angle = _angles(psf, rng, longitude.size)
     azimuth = rng.uniform(0.0, 2.0 * np.pi, longitude.size)
@@ -159,8 +222,8 @@ def scattered(home: np.ndarray, photons: np.ndarray, pixels: Pixels, psf: Psf, r
     sine = np.sin(latitude) * np.cos(angle) + np.cos(latitude) * np.sin(angle) * np.cos(azimuth)
     new = np.arcsin(np.clip(sine, -1.0, 1.0))
     turn = np.arctan2(np.sin(azimuth) * np.sin(angle) * np.cos(latitude), np.cos(angle) - np.sin(latitude) * sine)
-    index = pixel_of(pixels.nside, longitude + turn, new)
-    return np.bincount(index, minlength=12 * pixels.nside**2).astype(np.float64)
+    index = pixel_of(nside, longitude + turn, new)
+    return np.bincount(index, minlength=12 * nside**2).astype(np.float64)
 
 
 def _angles(psf: Psf, rng: np.random.Generator, n: int) -> np.ndarray:

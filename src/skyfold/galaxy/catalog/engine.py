@@ -1,7 +1,6 @@
 """One galaxy explored inside compiled code: starts, Fisher scoring, adaptive importance sampling from mixtures.
 
-Nothing here depends on another galaxy, so that a chunk's result is a function of the chunk alone. Draws of all rounds
-are weighted by the mixture of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39, 798).
+Nothing here depends on another galaxy, so that a chunk's result is a function of the chunk alone.
 """
 
 from __future__ import annotations
@@ -31,18 +30,16 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    z : (n, d) draws.
+    z : (n, d) draws: first the library's members, then those of the mixture.
     expected : (n, n_band) fluxes of one solar mass.
     log_weights : (n,) of the unnormalised posterior: their mean is the evidence.
-    log_likelihood : (n,)
-    proposal, target : (m,) log density of the mean of all proposals, and of the unnormalised posterior, at the points
-        that they are tested at.
+    proposal, target : (m,) log density of the mean of all proposals, the library among them, and of the unnormalised
+        posterior, at the points that they are tested at.
     """
 
     z: Any
     expected: Any
     log_weights: Any
-    log_likelihood: Any
     proposal: Any
     target: Any
 
@@ -52,39 +49,48 @@ def log_normal(z: jax.Array) -> jax.Array:
     return -0.5 * jnp.sum(z**2, axis=-1) - 0.5 * z.shape[-1] * jnp.log(2.0 * jnp.pi)
 
 
-@partial(jit, static_argnums=(0, 1, 2))
+@partial(jit, static_argnums=(0, 1, 2, 3))
 def explore(
     steps: int,
     rounds: int,
+    adaptation: int,
     draws: int,
     kernel: Kernel,
     fluxes: Fluxes,
     starts: jax.Array,
     centre: jax.Array,
     spread: jax.Array,
+    own: tuple[jax.Array, jax.Array, jax.Array],
+    other: tuple[jax.Array, jax.Array, jax.Array],
     tests: tuple[jax.Array, jax.Array],
+    size: jax.Array,
     keys: jax.Array,
 ) -> Found:
-    """Explore galaxies one after the other; all arrays but the kernel have a leading axis of galaxies.
+    """Explore galaxies one after the other; all arrays but the kernel and `size` have a leading axis of galaxies.
 
     Parameters
     ----------
-    steps, rounds, draws : steps of Fisher scoring, rounds of importance sampling, draws in each.
+    steps, rounds, adaptation, draws : steps of Fisher scoring, rounds of adaptation, draws in each, and draws of the
+        mixture that they end with.
     kernel : of a posterior with one `MassMarginal` observation.
     fluxes : data.
     starts : (n, s, d) starts of Fisher scoring.
     centre, spread : (n, d), (n, d, d) mean and scale of the wide component.
+    own, other : (n, k, d), (n, k, n_band), (n, k) members of the own half of the library, for the adaptation, and of
+        the other half, which join the draws; see `Beginning`.
     tests : (n, m, d), (n, m, n_band) points at which the proposals' density is wanted, and their fluxes.
+    size : of each half of the library.
     keys : (n, 2) keys.
     """
 
     def one(galaxy: tuple[Any, ...]) -> Found:
-        data, own_starts, own_centre, own_spread, own_tests, key = galaxy
-        one_key, key = jax.random.split(key)
-        mixture = _scattered(kernel, data, own_starts, own_centre, own_spread, steps, one_key)
-        return _sampled(kernel, data, mixture, own_tests, key, rounds, draws)
+        data, own_starts, own_centre, own_spread, own_members, other_members, own_tests, key = galaxy
+        first, second, third = jax.random.split(key, 3)
+        mixture = _scattered(kernel, data, own_starts, own_centre, own_spread, steps, first)
+        mixture = _adapted(kernel, data, mixture, own_members, size, second, rounds, adaptation)
+        return _sampled(kernel, data, mixture, own_tests, other_members, size, third, draws)
 
-    return jax.lax.map(one, (fluxes, starts, centre, spread, tests, keys))
+    return jax.lax.map(one, (fluxes, starts, centre, spread, own, other, tests, keys))
 
 
 def expected_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
@@ -157,56 +163,102 @@ def _scattered(
     )
 
 
+class _Sums(NamedTuple):
+    """Draws of importance sampling so far; those that are yet to come have no likelihood."""
+
+    z: Any
+    expected: Any
+    log_likelihood: Any
+
+
+def _proposed(size: jax.Array, draws: Any, mixture_log_density: jax.Array, z: jax.Array) -> jax.Array:
+    """Logarithm of how many draws there are about z: `size` of the prior, which are the library's, and `draws`."""
+    return jnp.logaddexp(mixture_log_density + jnp.log(draws), log_normal(z) + jnp.log(size))
+
+
+def _log_likelihood(kernel: Kernel, fluxes: Fluxes, expected: jax.Array) -> jax.Array:
+    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
+    value = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(expected)
+    return jnp.where(jnp.isfinite(value), value, -jnp.inf)
+
+
+def _adapted(
+    kernel: Kernel,
+    fluxes: Fluxes,
+    mixture: Mixture,
+    members: tuple[jax.Array, jax.Array, jax.Array],
+    size: jax.Array,
+    key: jax.Array,
+    rounds: int,
+    draws: int,
+) -> Mixture:
+    """Mixture refitted to weighted draws, round by round; nothing is left of these draws but the mixture.
+
+    The draws of all rounds are weighted by the mixture of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J.
+    Stat. 39, 798). These weights are biased: a proposal that is fitted to a draw lowers the draw's weight, so that what
+    few draws found comes out too light, and the posterior too narrow. They serve the proposals alone.
+    """
+    n_member = members[0].shape[0]
+
+    def padded(members: jax.Array, rest: float) -> jax.Array:
+        return jnp.concatenate([members, jnp.full((rounds * draws, *members.shape[1:]), rest)])
+
+    def advance(state: tuple[Any, ...], number: jax.Array) -> tuple[tuple[Any, ...], None]:
+        mixture, used, sums, density = state
+        start = n_member + number * draws
+        fresh = mixture.draw(jax.random.fold_in(key, number), draws)
+        flux = expected_fluxes(kernel, fresh)
+        used = jax.tree.map(lambda all_, new: all_.at[number].set(new), used, mixture)
+        # former draws meet the new proposal, new draws all proposals
+        density = jnp.logaddexp(density, mixture.log_density(sums.z))
+        each = jax.lax.map(lambda one: one.log_density(fresh), used)
+        begun = jnp.arange(rounds)[:, None] <= number
+        own = logsumexp(jnp.where(begun, each, -jnp.inf), axis=0)
+        density = jax.lax.dynamic_update_slice(density, own, (start,))
+        sums = _Sums(
+            jax.lax.dynamic_update_slice(sums.z, fresh, (start, 0)),
+            jax.lax.dynamic_update_slice(sums.expected, flux, (start, 0)),
+            jax.lax.dynamic_update_slice(sums.log_likelihood, _log_likelihood(kernel, fluxes, flux), (start,)),
+        )
+        log_weights = sums.log_likelihood + log_normal(sums.z) - _proposed(size, float(draws), density, sums.z)
+        top = jnp.max(log_weights)
+        weights = jnp.where(jnp.isfinite(log_weights), jnp.exp(log_weights - top), 0.0)
+        # cut (Ionides 2008, J. Comp. Graph. Stat. 17, 295)
+        seen = n_member + (number + 1.0) * draws
+        weights = jnp.minimum(weights, jnp.sum(weights) / jnp.sqrt(seen))
+        for _ in range(_PASSES):
+            mixture = mixture.refitted(sums.z, weights)
+        return (mixture, used, sums, density), None
+
+    used = jax.tree.map(lambda x: jnp.broadcast_to(x, (rounds, *x.shape)), mixture)
+    likelihood = _log_likelihood(kernel, fluxes, members[1]) + members[2]
+    sums = _Sums(padded(members[0], 0.0), padded(members[1], 0.0), padded(likelihood, -jnp.inf))
+    begin: tuple[Any, ...] = (mixture, used, sums, jnp.full(len(sums.log_likelihood), -jnp.inf))
+    (mixture, *_), _ = jax.lax.scan(advance, begin, jnp.arange(rounds))
+    return mixture
+
+
 def _sampled(
     kernel: Kernel,
     fluxes: Fluxes,
     mixture: Mixture,
     tests: tuple[jax.Array, jax.Array],
+    members: tuple[jax.Array, jax.Array, jax.Array],
+    size: jax.Array,
     key: jax.Array,
-    rounds: int,
     draws: int,
 ) -> Found:
-    d = tests[0].shape[-1]
-    total = rounds * draws
-    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
-    n_band = fluxes.data.shape[-1]
-
-    def advance(state: tuple[Any, ...], number: jax.Array) -> tuple[tuple[Any, ...], None]:
-        mixture, used, z, expected, likelihood, density = state
-        start = number * draws
-        fresh = mixture.draw(jax.random.fold_in(key, number), draws)
-        flux = expected_fluxes(kernel, fresh)
-        value = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(flux)
-        value = jnp.where(jnp.isfinite(value), value, -jnp.inf)
-        used = jax.tree.map(lambda all_, new: all_.at[number].set(new), used, mixture)
-        # former draws meet the new proposal, new draws all proposals
-        density = jnp.logaddexp(density, mixture.log_density(z))
-        each = jax.lax.map(lambda one: one.log_density(fresh), used)
-        begun = jnp.arange(rounds)[:, None] <= number
-        own = logsumexp(jnp.where(begun, each, -jnp.inf), axis=0)
-        density = jax.lax.dynamic_update_slice(density, own, (start,))
-        z = jax.lax.dynamic_update_slice(z, fresh, (start, 0))
-        expected = jax.lax.dynamic_update_slice(expected, flux, (start, 0))
-        likelihood = jax.lax.dynamic_update_slice(likelihood, value, (start,))
-        log_weights = likelihood + log_normal(z) - density + jnp.log(number + 1.0)
-        top = jnp.max(log_weights)
-        weights = jnp.where(jnp.isfinite(log_weights), jnp.exp(log_weights - top), 0.0)
-        # cut (Ionides 2008, J. Comp. Graph. Stat. 17, 295), for the proposals only
-        seen = (number + 1.0) * draws
-        weights = jnp.minimum(weights, jnp.sum(weights) / jnp.sqrt(seen))
-        better = mixture
-        for _ in range(_PASSES):
-            better = better.refitted(z, weights)
-        return (better, used, z, expected, likelihood, density), None
-
-    used = jax.tree.map(lambda x: jnp.broadcast_to(x, (rounds, *x.shape)), mixture)
-    nowhere = jnp.full(total, -jnp.inf)
-    begin = (mixture, used, jnp.zeros((total, d)), jnp.zeros((total, n_band)), nowhere, nowhere)
-    (_, used, z, expected, likelihood, density), _ = jax.lax.scan(advance, begin, jnp.arange(rounds))
-    proposal = logsumexp(jax.lax.map(lambda one: one.log_density(tests[0]), used), axis=0) - jnp.log(float(rounds))
-    target = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(tests[1]) + log_normal(tests[0])
-    log_weights = likelihood + log_normal(z) - density + jnp.log(float(rounds))
-    return Found(z, expected, log_weights, likelihood, proposal, target)
+    """Draws of a mixture that does not depend on them, nor on the members of the library that join them."""
+    fresh = mixture.draw(key, draws)
+    flux = expected_fluxes(kernel, fresh)
+    z, expected = jnp.concatenate([members[0], fresh]), jnp.concatenate([members[1], flux])
+    factor = jnp.concatenate([members[2], jnp.zeros(draws)])
+    total = float(z.shape[0])
+    log_weights = _log_likelihood(kernel, fluxes, expected) + factor + log_normal(z) + jnp.log(total)
+    log_weights = log_weights - _proposed(size, float(draws), mixture.log_density(z), z)
+    proposal = _proposed(size, float(draws), mixture.log_density(tests[0]), tests[0]) - jnp.log(total)
+    target = _log_likelihood(kernel, fluxes, tests[1]) + log_normal(tests[0])
+    return Found(z, expected, log_weights, proposal, target)
 
 
 @jit

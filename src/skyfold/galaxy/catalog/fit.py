@@ -50,12 +50,13 @@ def fit_catalog(
 ) -> Catalog:
     r"""Fit every galaxy of a table with one model.
 
-    The mass is integrated out, upper limits included. Each galaxy is explored by two halves that share nothing but the
-    data: Fisher scoring from starts all over the prior, each for data perturbed anew, then importance sampling from
-    Student-t mixtures that adapt.
+    The mass is integrated out, upper limits included. Each galaxy is explored by two halves, each on its own: Fisher
+    scoring from starts all over the prior, each for data perturbed anew, Student-t mixtures that adapt in rounds of
+    importance sampling, and draws of the mixture that these end with, which the library's prior draws join.
     Its draws are accepted where the Pareto k-hat of the weights, the effective number, the agreement of the halves, and
-    a comparison with a library of prior draws say so (`CatalogSettings`); otherwise it is tried again with more draws,
-    and then on its own by ``auto``, which falls back on SMC or NUTS. What fails all is marked as not converged.
+    a comparison with a library of prior draws say so (`CatalogSettings`); otherwise it is tried again with four and
+    sixteen times the draws, and then on its own by ``auto``, which falls back on SMC or NUTS. What fails all is marked
+    as not converged.
 
     Parameters
     ----------

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skyfold.galaxy.catalog.library import systematic
 from skyfold.galaxy.catalog.settings import CatalogSettings
 from skyfold.inference.psis import pareto_k
 
-#: Factor by which the proposals' density may lie below the posterior's at a point of the library. Weights that scatter
-#: as those of 12% efficiency do exceed it for less than a thousandth of the posterior: what lies beyond was missed.
-_FAR = np.log(300.0)
+#: Largest share of all weight that a single draw may have where the proposals are said to cover the posterior.
+_SHARE = 0.01
 
 
 class Verdict(NamedTuple):
@@ -36,14 +36,14 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    z: np.ndarray, log_weights: np.ndarray, tests: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    z: np.ndarray, log_weights: np.ndarray, tests: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[Verdict, np.ndarray]:
     """Judge two halves (2, n, d) with log weights (2, n) and return normalised weights (2 n,) of both together.
 
     Parameters
     ----------
-    tests : for each half, of the points of the library that it is tested at: posterior weights (m,), log posterior
-        density, unnormalised, and log density of the mean of the half's proposals.
+    tests : for each half, at draws of the library's posterior: log posterior density, unnormalised, and log density of
+        the mean of the half's proposals.
     """
     top = np.max(log_weights)
     if not np.isfinite(top):
@@ -57,16 +57,15 @@ def judge(
     variance = np.maximum(np.einsum("hn,hnd->hd", normal, (z - means[:, None]) ** 2).mean(axis=0), 1e-300)
     rhat = float(np.sqrt(1.0 + 0.5 * np.max((means[0] - means[1]) ** 2 / variance)))
     log_evidence = float(np.logaddexp(*evidence) - np.log(2.0))
-    missed = [
-        float(share[(target - log_evidence - proposal) > _FAR].sum() / max(share.sum(), 1e-300))
-        for share, target, proposal in tests
-    ]
+    # where a draw would outweigh so many others the posterior is not covered, whatever the weights of those drawn say
+    far = np.log(_SHARE * log_weights.size)
+    missed = [np.mean(target - log_evidence - proposal > far) for target, proposal in tests]
     return (
         Verdict(
             max(pareto_k(log_weights.ravel()), *(pareto_k(w) for w in log_weights)),
             float(1.0 / np.sum(both**2)),
             rhat,
-            max(missed),
+            float(max(missed)),
             log_evidence,
             float(abs(evidence[0] - evidence[1])),
         ),
@@ -76,8 +75,7 @@ def judge(
 
 def resampled(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Indices (n,) of equally weighted draws, by systematic resampling, in random order."""
-    places = (np.arange(n) + rng.random()) / n
-    return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1))
+    return rng.permutation(systematic(weights, n, rng))
 
 
 def summary(values: np.ndarray) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import numpy as np
 from skyfold.galaxy.catalog.engine import BLOCK, library_fluxes
 from skyfold.inference.quasirandom import normal_points
 
-#: Draws of the library, in each half, that a galaxy's starts are taken from, and that its proposals are tested at.
-TOP, TESTS = 512, 64
+#: Draws of a half that the other's proposals are tested at, those that take part in a galaxy's own draws, and heaviest
+#: ones among which a half with few is tempered.
+TESTS, MEMBERS, _TOP = 128, 512, 4096
 #: Effective draws that the tempered posterior shall have.
 _TEMPERED = 40.0
 #: Wide component: factor on the covariance of the tempered draws, and share of the prior's in it.
@@ -59,37 +60,54 @@ class Beginning:
     ----------
     starts : (s, d) starts of Fisher scoring.
     centre, spread : (d,), (d, d) of the tempered posterior of the library.
-    top, weights : (m, d) heaviest draws of the library, and their posterior weights (m,).
-    fluxes : (m, n_band) of one solar mass, of these draws.
+    tests, test_fluxes : (m, d), (m, n_band) draws of the library's own posterior, and their fluxes for one solar mass.
+    members, member_fluxes : (k, d), (k, n_band) other ones, each once.
+    member_factors : (k,) logarithms of what a sum over them is to be weighted by to stand for the sum over all of the
+        half; -inf for entries that only fill up.
     """
 
     starts: np.ndarray
     centre: np.ndarray
     spread: np.ndarray
-    top: np.ndarray
-    weights: np.ndarray
-    fluxes: np.ndarray
+    tests: np.ndarray
+    test_fluxes: np.ndarray
+    members: np.ndarray
+    member_fluxes: np.ndarray
+    member_factors: np.ndarray
 
     @classmethod
     def of(
         cls, z: np.ndarray, fluxes: np.ndarray, log_likelihood: np.ndarray, starts: int, rng: np.random.Generator
     ) -> Beginning:
-        """Temper the library's likelihoods (n,) until enough draws have weight; choose starts among the heaviest."""
-        best = np.argpartition(-log_likelihood, TOP)[:TOP]
-        best = best[np.argsort(-log_likelihood[best])]
-        logs, points = log_likelihood[best] - log_likelihood[best[0]], z[best]
-        weights = np.exp(logs)
-        weights /= weights.sum()
-        power = 1.0
-        tempered = weights
-        while 1.0 / np.sum(tempered**2) < _TEMPERED and power > 1e-6:
-            power *= 0.7
-            tempered = np.exp(power * logs)
-            tempered /= tempered.sum()
-        centre = tempered @ points
+        """Temper the library's likelihoods (n,) until enough draws have weight, and draw starts from them.
+
+        All of the half takes part, not its likeliest draws alone: where the data say little the posterior is wide, and
+        most of it lies at likelihoods far below the best.
+        """
+        weights = np.exp(log_likelihood - log_likelihood.max())
+        points, tempered, best = z, weights, int(np.argmax(log_likelihood))
+        if weights.sum() ** 2 < _TEMPERED * np.sum(weights**2):
+            top = np.argpartition(-log_likelihood, min(_TOP, len(z) - 1))[:_TOP]
+            logs, points = log_likelihood[top] - log_likelihood[best], z[top]
+            power = 1.0
+            while tempered.sum() ** 2 < _TEMPERED * np.sum(tempered**2) and power > 1e-6:
+                power *= 0.7
+                tempered = np.exp(power * logs)
+        centre = tempered @ points / tempered.sum()
         off = points - centre
-        spread = _WIDER * (tempered[:, None] * off).T @ off + _PRIOR * np.eye(z.shape[1])
-        places = (np.arange(starts) + rng.random()) / starts
-        chosen = np.minimum(np.searchsorted(np.cumsum(tempered), places), TOP - 1)
-        chosen[0] = 0
-        return cls(points[chosen], centre, spread, points[:TESTS], weights[:TESTS], fluxes[best[:TESTS]])
+        spread = _WIDER * (tempered[:, None] * off).T @ off / tempered.sum() + _PRIOR * np.eye(z.shape[1])
+        first = points[systematic(tempered, starts, rng)]
+        first[0] = z[best]
+        tests = systematic(weights, TESTS, rng)
+        own, counts = np.unique(systematic(weights, MEMBERS, rng), return_counts=True)
+        factors = np.full(MEMBERS, -np.inf)
+        factors[: len(own)] = np.log(counts * weights.sum() / MEMBERS) - (log_likelihood[own] - log_likelihood[best])
+        own = own[np.arange(MEMBERS) % len(own)]
+        return cls(first, centre, spread, z[tests], fluxes[tests], z[own], fluxes[own], factors)
+
+
+def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices (n,) of equally weighted draws, in the order of the weighted ones."""
+    places = (np.arange(n) + rng.random()) / n
+    total = np.cumsum(weights)
+    return np.minimum(np.searchsorted(total, places * total[-1]), len(weights) - 1)

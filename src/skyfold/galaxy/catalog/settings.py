@@ -11,21 +11,21 @@ from skyfold.inference.maximum import check_positive
 class CatalogSettings:
     """How much is spent on a galaxy, and what its draws must show to be accepted.
 
-    Every galaxy is explored by two halves that share nothing but the data: each has its own half of the library, its
-    own starts, random numbers and proposals.
+    Every galaxy is explored by two halves: each has its own starts, random numbers and proposals, adapted on its own
+    half of the library, and draws that the other half of the library joins.
 
     Parameters
     ----------
     library : quasi-random prior draws whose fluxes are computed once for all galaxies.
     starts : starts of Fisher scoring in each half, taken from the library's tempered posterior.
     steps : steps of Fisher scoring of each.
-    rounds, draws : rounds of adaptive importance sampling in each half, and draws in each.
-    more : factor on the draws when a galaxy is tried a second time.
+    rounds, adaptation : rounds in which each half adapts its proposals, and draws in each.
+    draws : draws of the adapted proposals in each half; only these, and the library's, are kept.
+    tries, more : tries before a galaxy is fitted alone, and factor on all of these draws from one to the next.
     khat : largest Pareto k-hat of the weights.
     effective : least effective draws (Kish) of both halves together.
     rhat : largest R-hat between the halves, over all latent coordinates.
-    uncovered : largest share of the library's own posterior where the proposals have less than 1/300 of the
-        posterior's density.
+    uncovered : largest share of the library's own posterior where a single draw would outweigh a hundredth of all.
     evidence : largest difference between the halves' log evidence.
     kept : equally weighted draws kept for each galaxy.
     chunk : galaxies in a unit of work.
@@ -34,8 +34,10 @@ class CatalogSettings:
     library: int = 65536
     starts: int = 20
     steps: int = 8
-    rounds: int = 4
-    draws: int = 640
+    rounds: int = 3
+    adaptation: int = 384
+    draws: int = 1280
+    tries: int = 3
     more: int = 4
     khat: float = 0.7
     effective: int = 400
@@ -46,4 +48,17 @@ class CatalogSettings:
     chunk: int = 32
 
     def __post_init__(self) -> None:
-        check_positive(self, "library", "starts", "steps", "rounds", "draws", "more", "effective", "kept", "chunk")
+        check_positive(
+            self,
+            "library",
+            "starts",
+            "steps",
+            "rounds",
+            "adaptation",
+            "draws",
+            "tries",
+            "more",
+            "effective",
+            "kept",
+            "chunk",
+        )

@@ -25,8 +25,9 @@ from skyfold.posterior import Posterior
 
 #: How a galaxy's draws came about: the first try, one of more draws, `auto` on its own.
 STAGES = ("batch", "batch, more draws", "auto")
-#: Galaxies in a second try, and equally weighted draws that summaries are made of.
-_AGAIN, _DRAWS = 4, 1000
+#: Equally weighted draws that summaries are made of.
+_DRAWS = 1000
+_MEMBERS = ("members", "member_fluxes", "member_factors")
 
 
 class LimitedMarginal(MassMarginal):
@@ -76,16 +77,14 @@ class Work:
         begin = time.perf_counter()
         n = len(rows)
         numbers = first + np.arange(n)
-        done = self._explored(rows, numbers, self.settings.chunk, self.settings.draws, 0)
+        done = self._explored(rows, numbers, self.settings.chunk, 1, 0)
         stage = np.zeros(n, dtype=np.int8)
-        failed = np.flatnonzero(~done["passed"])
-        for start in range(0, len(failed), _AGAIN):
-            some = failed[start : start + _AGAIN]
-            draws = self.settings.draws * self.settings.more
-            again = self._explored(rows.part(some), numbers[some], _AGAIN, draws, 1)
-            stage[some] = 1
-            for name in done:
-                done[name][some] = again[name]
+        for attempt in range(1, self.settings.tries):
+            for i in np.flatnonzero(~done["passed"]):
+                again = self._explored(rows.part([i]), numbers[[i]], 1, self.settings.more**attempt, attempt)
+                stage[i] = 1
+                for name in done:
+                    done[name][i] = again[name][0]
         for i in np.flatnonzero(~done["passed"]):
             alone = self._alone(rows.part([i]), int(numbers[i]))
             stage[i] = 2
@@ -94,7 +93,7 @@ class Work:
         seconds = np.full(n, (time.perf_counter() - begin) / n)
         return {**done, "stage": stage, "seconds": seconds}
 
-    def _explored(self, rows: Rows, numbers: np.ndarray, size: int, draws: int, attempt: int) -> dict[str, np.ndarray]:
+    def _explored(self, rows: Rows, numbers: np.ndarray, size: int, more: int, attempt: int) -> dict[str, np.ndarray]:
         """Batched exploration of at most `size` galaxies; fewer are filled up, for one executable."""
         n, settings = len(rows), self.settings
         full = rows.part(np.arange(size) % n)
@@ -120,23 +119,35 @@ class Work:
                 for number in full_numbers
             ]
         )
+        members = [tuple(getattr(b, name) for name in _MEMBERS) for b in begins]
+        own, other = (
+            tuple(
+                np.stack(parts)
+                for parts in zip(*(members[(k + shift) % (2 * size)] for k in range(2 * size)), strict=True)
+            )
+            for shift in (0, size)
+        )
         found = explore(
             settings.steps,
             settings.rounds,
-            draws,
+            settings.adaptation * more,
+            settings.draws * more,
             self.template.kernel,
             twice,
             np.stack([b.starts for b in begins]),
             np.stack([b.centre for b in begins]),
             np.stack([b.spread for b in begins]),
-            (np.stack([b.top for b in tests]), np.stack([b.fluxes for b in tests])),
+            own,
+            other,
+            (np.stack([b.tests for b in tests]), np.stack([b.test_fluxes for b in tests])),
+            float(self.library.z.shape[1]),
             jnp.asarray(keys),
         )
-        z, expected, log_weights, _, proposal, target = (np.asarray(x) for x in found)
+        z, expected, log_weights, proposal, target = (np.asarray(x) for x in found)
         verdicts, chosen_z, chosen_f = [], [], []
         for i in range(n):
             pair = (i, i + size)
-            judged = [(tests[k].weights, target[k], proposal[k]) for k in pair]
+            judged = [(target[k], proposal[k]) for k in pair]
             verdict, weights = judge(z[list(pair)], log_weights[list(pair)], judged)
             rng = np.random.default_rng([self.seed, 42, int(numbers[i]), attempt])
             where = resampled(weights, _DRAWS, rng)
@@ -160,7 +171,7 @@ class Work:
         khat = float(draws.diagnostics.get("khat", np.nan))
         verdict = Verdict(khat, float(1.0 / np.sum(weights**2)), np.nan, np.nan, evidence, np.nan)
         passed = np.array([bool(draws.converged)])
-        return self._described(row, np.array([number]), z[None], expected[None], [verdict], passed, _AGAIN)
+        return self._described(row, np.array([number]), z[None], expected[None], [verdict], passed, 1)
 
     def _described(
         self,
