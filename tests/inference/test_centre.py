@@ -118,7 +118,7 @@ def test_what_cannot_be_started_is_refused() -> None:
     posterior = sf.Posterior(
         (Broken(x=sf.Normal(np.zeros(n), 1.0)), Direct(Gaussian(np.zeros(n), np.ones(n)), Annotation("nan")))
     )
-    with pytest.raises(SkyfoldError, match="not finite in the middle"):
+    with pytest.raises(SkyfoldError, match="not finite where the search"):
         centre(posterior, np.zeros(n), 1)
     large = direct(np.zeros(2100), np.ones(2100), sf.Normal(np.zeros(2100), 1.0))
     with pytest.raises(SkyfoldError, match="use sf.MGVI"):

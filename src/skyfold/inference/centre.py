@@ -40,7 +40,10 @@ def centre(posterior: Posterior, start: np.ndarray, seed: int) -> tuple[np.ndarr
     """
     mean, spent = start, 0
     if not np.isfinite(float(divergence(posterior.kernel, start[None])[0])):
-        raise SkyfoldError("The likelihood is not finite in the middle of the prior, where the search begins.")
+        raise SkyfoldError(
+            "The likelihood is not finite where the search for the centre of the posterior begins, which is the middle "
+            "of the prior or a draw of it; check the priors' ranges."
+        )
     for _ in range(_ROUNDS):
         around, _, drawing = offsets(posterior, mean, _PAIRS, np.random.default_rng([seed, 23]))
         new, steps = descend(posterior, mean, around, _STEPS, _STILL)
@@ -60,7 +63,7 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed:
 
     Parameters
     ----------
-    points, density : screened prior draws (n, ndim) and their log density: half of the starts are the best of these,
+    points, density : screened prior draws (n, ndim) and their log density: half of the starts are among the best of these,
         the others the middle of the prior, unless the likelihood is not finite there.
 
     Raises
@@ -74,9 +77,10 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed:
             "dimensions use sf.MGVI(), sf.GeoVI() or sf.Pathfinder(), which do without."
         )
     kernel, middle = posterior.kernel, np.zeros(posterior.ndim)
-    starts = points[np.argsort(-density)[:_STARTS]]
+    best = np.argsort(-density)[:_STARTS]
+    starts = points[best[np.isfinite(density[best])]]
     if np.isfinite(float(divergence(kernel, middle[None])[0])):
-        starts[: _STARTS // 2] = middle
+        starts = np.concatenate([np.tile(middle, (_STARTS // 2, 1)), starts[_STARTS // 2 :]])
     means, spent = [], 0
     for number, start in enumerate(starts):
         mean, cost = centre(posterior, start, seed + number)
