@@ -63,8 +63,8 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed:
 
     Parameters
     ----------
-    points, density : screened prior draws (n, ndim) and their log density: half of the starts are among the best of these,
-        the others the middle of the prior, unless the likelihood is not finite there.
+    points, density : screened prior draws (n, ndim) and their log density: half of the starts are among the best of
+        these, the others the middle of the prior, unless the likelihood is not finite there.
 
     Raises
     ------
