@@ -31,12 +31,10 @@ _FROZEN = 0.4
 _GOOD = 0.6
 #: Below this efficiency after so many rounds the proposals are fitted to a population instead.
 _POOR, _TRIAL = 0.4, 4
-#: Populations after which less is asked for, and that efficiency.
+#: Populations after which less is asked for, and that efficiency; a walk past the ends is not mended any more.
 _PATIENCE, _BAD = 2, 0.1
 #: Populations after which importance sampling gives up, if its efficiency still lies below this.
 _LAST, _HOPELESS = 4, 0.01
-#: Walks past the ends of proposals fitted to the last of many populations after which it gives up too.
-_ENDLESS = 3
 #: Dimensions from which on a population is no better base than the weighted draws.
 MANY = 12
 #: Share of the efficiency before the proposals were fixed below which they are fitted anew.
@@ -85,7 +83,7 @@ class Adaptation:
         self.hopeless = False
         self._propose(ridges.joined(mixture))
         self.sample.explored = ridges.evaluations
-        self._rounds = self._populations = self._walks = 0
+        self._rounds = self._populations = 0
         self._frozen = self._extended = False
         self._promised = self._beyond = 0.0
         self._walkers = np.empty((0, posterior.ndim))
@@ -131,8 +129,8 @@ class Adaptation:
     def adapt(self) -> None:
         """Mend the proposals for the next round, or leave them as they are from now on."""
         many = self.posterior.ndim > MANY
-        self._walks += int(len(self._walkers) > 0 and self._populations >= _PATIENCE)
-        if self._walks >= _ENDLESS:
+        if len(self._walkers) and self._populations >= _PATIENCE:
+            # ends mended piece by piece may look whole to the next walk long before they are (Haario's banana)
             self.hopeless = True
         elif len(self._walkers) and (many or self._populations):
             self._extend()
