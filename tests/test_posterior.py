@@ -46,6 +46,13 @@ def test_batches_agree_with_single_points(bands) -> None:
     assert bands.predict(z)["bands"].shape == (3, 2, 7)
 
 
+def test_first_use_inside_a_trace_keeps_no_tracer() -> None:
+    posterior = sf.Posterior((Greybody(), photometry()))
+    inside = jax.jit(posterior.log_likelihood)(jnp.zeros(posterior.ndim))
+    assert all(not isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(posterior.kernel))
+    assert posterior.log_likelihood(jnp.zeros(posterior.ndim)) == pytest.approx(float(inside), rel=1e-12)
+
+
 def test_metric_is_the_fisher_information(bands) -> None:
     z = np.array([0.3, -0.4])
     jacobian = jax.jacfwd(lambda x: bands.kernel.expected(x)[0])(jnp.asarray(z))

@@ -45,6 +45,8 @@ def jit(
     numbers = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
     fixed = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
     fixed |= {names[i] for i in numbers}
+    # what is traced as part of something else is compiled with the options of that
+    inner = jax.jit(function, static_argnames=tuple(fixed))
     jitted: list[Any] = []
     held: dict[Any, Callable[..., Any]] = {}
 
@@ -69,6 +71,8 @@ def jit(
         rest = tuple(v for i, v in enumerate(args) if i >= len(names) or names[i] not in fixed)
         named = {n: v for n, v in kwargs.items() if n not in fixed}
         leaves, tree = jax.tree.flatten((rest, named))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return inner(*args, **kwargs)
         kinds = tuple(map(_kind, leaves))
         if None in kinds:
             return either(lambda f: f(*args, **kwargs))
@@ -90,7 +94,7 @@ def _kind(leaf: Any) -> Any:
         return leaf.shape, leaf.dtype
     if isinstance(leaf, bool | int | float | complex):
         return type(leaf)
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array):
+    if not isinstance(leaf, jax.Array):
         return None
     if len(leaf.sharding.device_set) > 1 or leaf.committed:
         return None

@@ -152,7 +152,9 @@ class Posterior:
     @cached_property
     def kernel(self) -> Kernel:
         """What is compiled; its leaves are traced arguments of every executable."""
-        return build_kernel(self._parameters, list(self.pairs.values()))
+        # arrays, even where the first to ask is being traced
+        with jax.ensure_compile_time_eval():
+            return build_kernel(self._parameters, list(self.pairs.values()))
 
     def latent_bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Latent coordinates (ndim,) at which bounded priors reach their lower and upper limits.

@@ -202,9 +202,10 @@ def test_files(tmp_path: Path, counts: np.ndarray) -> None:
         read_map(table("c.fits", counts, "RING", COORDSYS="C"))
     with pytest.raises(FileFormatError, match="no such file"):
         read_map(tmp_path / "absent.npy")
-    (tmp_path / "text.npy").write_text("no array")
-    with pytest.raises(FileFormatError, match="not a NumPy array"):
-        read_map(tmp_path / "text.npy")
+    for content in ("no array", ""):
+        (tmp_path / "text.npy").write_text(content)
+        with pytest.raises(FileFormatError, match="not a NumPy array"):
+            read_map(tmp_path / "text.npy")
     np.save(tmp_path / "short.npy", counts[:100])
     with pytest.raises(FileFormatError, match="no full HEALPix sphere"):
         read_map(tmp_path / "short.npy")

@@ -144,7 +144,7 @@ def read_map(path: Source, nest: bool | None = None) -> np.ndarray:
     if path.suffix == ".npy":
         try:
             maps = np.load(path, allow_pickle=False)
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise FileFormatError(f"{path}: not a NumPy array ({error}). Save the map with numpy.save") from error
         if maps.dtype.kind not in "biuf":
             raise FileFormatError(f"{path}: holds {maps.dtype}, not numbers. Save the map as an array of numbers")
