@@ -118,10 +118,13 @@ def test_information_is_that_of_a_fit_with_the_mass_free():
     inverse = np.linalg.inv(joint @ joint.T)[:2, :2]
     own = np.asarray(o.information(jnp.asarray(F), jnp.asarray(slopes)))
     np.testing.assert_allclose(np.linalg.inv(own), inverse, rtol=0.05)
+    across = np.asarray(jax.jacfwd(lambda f: o.displacement(jnp.asarray(F), f))(jnp.asarray(F))) @ slopes.T
+    np.testing.assert_allclose(across.T @ across, own, rtol=1e-9)
     # along the model's own scale nothing is known
     alone = np.asarray(o.information(jnp.asarray(F), jnp.asarray(F[None])))
     assert alone[0, 0] < 1e-6 * np.sum((1e10 * F / np.asarray(o.likelihood.sigma)) ** 2)
     assert np.all(np.asarray(o.fisher(jnp.asarray(F))) >= 0)
+    np.testing.assert_allclose(o.displacement(jnp.asarray(F), 7.0 * jnp.asarray(F)), 0.0, atol=1e-12)
 
 
 def test_missing_bands_say_nothing():

@@ -134,6 +134,8 @@ def test_nuisances_are_integrated_out_exactly():
     np.testing.assert_allclose(o.fisher(m), np.diag(inverse), rtol=1e-9)
     slopes = rng.standard_normal((3, WAVE.size))
     np.testing.assert_allclose(o.information(m, jnp.asarray(slopes)), slopes @ inverse @ slopes.T, rtol=1e-9)
+    across = np.asarray(jax.jacfwd(lambda e: o.displacement(m, e))(m)) @ slopes.T
+    np.testing.assert_allclose(across.T @ across, slopes @ inverse @ slopes.T, rtol=1e-9)
     assert not o.independent
     with pytest.raises(SkyfoldError, match="no datum"):
         o.pointwise(m)

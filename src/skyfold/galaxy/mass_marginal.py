@@ -197,6 +197,18 @@ class MassMarginal(Observation):
         scale, direction = self._weighted(expected)
         return scale**2 * jnp.maximum(1.0 - direction**2, 0.0)
 
+    def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
+        """Way between the directions of two predictions in data space: their lengths say nothing where M is free."""
+        sigma = self.likelihood.sigma
+
+        def direction(f: jax.Array) -> jax.Array:
+            f = f / sigma
+            return f / jnp.sqrt(jnp.maximum(f @ f, 1e-250))
+
+        length = self._conditional(start)
+        mass = jnp.clip(jnp.sqrt(length.centre**2 + length.width**2), length.low, length.high)
+        return mass / length.width * (direction(end) - direction(start))
+
     def statistic(self, expected: jax.Array) -> jax.Array:
         return self.likelihood.deviance(self.scaled(expected))
 

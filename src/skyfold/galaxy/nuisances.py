@@ -32,6 +32,14 @@ def information(slopes: jax.Array, columns: jax.Array) -> jax.Array:
     return slopes @ slopes.T - taken.T @ taken
 
 
+def whitened(vector: jax.Array, columns: jax.Array) -> jax.Array:
+    """Vector (n,) times the symmetric root of the inverse of 1 + B B', for B (n, k)."""
+    values, vectors = jnp.linalg.eigh(columns.T @ columns)
+    square = jnp.maximum(values, 1e-30)
+    taken = vectors * (-jnp.expm1(-0.5 * jnp.log1p(square)) / square)
+    return vector - columns @ (taken @ (vectors.T @ (columns.T @ vector)))
+
+
 def remaining(columns: jax.Array) -> jax.Array:
     """Diagonal of the inverse covariance times sigma^2, (n,)."""
     taken = solve_triangular(_factor(columns), columns.T, lower=True)

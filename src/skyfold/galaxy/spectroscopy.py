@@ -205,6 +205,12 @@ class Spectroscopy(Observation):
         own = self.likelihood.fisher(expected)
         return own * nuisances.remaining(self._whitened(expected)[1]) if self.marginalises else own
 
+    def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
+        if not self.marginalises:
+            return super().displacement(start, end)
+        # nuisances change little with the expected data: those of the start will do
+        return nuisances.whitened((end - start) / self.likelihood.sigma, self._whitened(start)[1])
+
     def statistic(self, expected: jax.Array) -> jax.Array:
         if not self.marginalises:
             return self.likelihood.statistic(expected)

@@ -77,16 +77,15 @@ def descend(
 # -- compiled ----------------------------------------------------------------------------------------------------------
 
 
-def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any, Any]:
-    """Product with the metric at a point, pull-back of data vectors, and roots of the data's Fisher information."""
-    middle, push = jax.linearize(kernel.expected, centre)
+def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any]:
+    """Product with the metric at a point, and pull-back of vectors of data with unit information."""
+    _, push = jax.linearize(partial(lift, kernel, centre), centre)
     pull = jax.linear_transpose(push, centre)
-    fisher = tuple(o.fisher(m) for o, m in zip(kernel.observations(centre), middle, strict=True))
 
     def product(v: jax.Array) -> jax.Array:
-        return v + pull(tuple(f * t for f, t in zip(fisher, push(v), strict=True)))[0]
+        return v + pull(push(v))[0]
 
-    return product, pull, tuple(jnp.sqrt(f) for f in fisher)
+    return product, pull
 
 
 def _inverse(product: Any, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -152,13 +151,13 @@ def drawn(
     kernel: Kernel, mean: jax.Array, data: tuple[jax.Array, ...], prior: jax.Array, *, bent: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Offsets (2, n, ndim) of samples and their mirror images from white noise, residuals in sds (2, n), products."""
-    product, pull, roots = _metric_at(kernel, mean)
+    product, pull = _metric_at(kernel, mean)
 
     def image(z: jax.Array) -> jax.Array:
-        return z - mean + pull(tuple(r * x for r, x in zip(roots, lift(kernel, mean, z), strict=True)))[0]
+        return z - mean + pull(lift(kernel, mean, z))[0]
 
     def one(data: tuple[jax.Array, ...], prior: jax.Array, sign: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-        vector = sign * (prior + pull(tuple(r * n for r, n in zip(roots, data, strict=True)))[0])
+        vector = sign * (prior + pull(data)[0])
         offset, products = _inverse(product, vector)
         if not bent:
             left = vector - product(offset)

@@ -6,8 +6,7 @@ data and a bar for values at a centre,
 .. math:: G(z) = z - \bar z + \bar J^T [x(m(z)) - x(\bar m)],\qquad \bar J = \partial x/\partial z|_{\bar z},
 
 is a priori and near the centre normal with covariance :math:`\bar M = 1 + \bar J^T \bar J`, the metric. MGVI takes
-:math:`G = \bar M (z - \bar z)` instead. x is got from the Fisher information of the expected data by quadrature along
-the straight line between two expected values, so any likelihood of independent data will do.
+:math:`G = \bar M (z - \bar z)` instead. x is what `Observation.displacement` says.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from jax.scipy.linalg import solve_triangular
 from skyfold.compilation import jit
 from skyfold.kernel import Kernel
 
-#: Gauss-Legendre nodes between two expected values.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
 #: Newton steps for one draw at most, and the residual (in standard deviations) at which it is done.
 _STEPS, _SOLVED = 30, 1e-7
 #: Points per inner block.
@@ -33,26 +30,14 @@ _BLOCK = 64
 
 def lift(kernel: Kernel, centre: jax.Array, z: jax.Array) -> tuple[jax.Array, ...]:
     """Differences x(m(z)) - x(m(centre)) of every observation."""
-    middle, ends = kernel.expected(centre), kernel.expected(z)
-    pieces: list[jax.Array] = []
-    for observation, start, end in zip(kernel.observations(centre), middle, ends, strict=True):
-        path = start + 0.5 * (1.0 + _NODES[:, None]) * (end - start)
-        slope = jax.vmap(lambda m, o=observation: jnp.sqrt(o.fisher(m)))(path)
-        pieces.append(0.5 * (end - start) * (jnp.asarray(_WEIGHTS) @ slope))
-    return tuple(pieces)
+    ends = zip(kernel.observations(centre), kernel.expected(centre), kernel.expected(z), strict=True)
+    return tuple(observation.displacement(start, end) for observation, start, end in ends)
 
 
 def rows(kernel: Kernel, centre: jax.Array) -> tuple[jax.Array, ...]:
-    """Derivative of x by z at the centre, (ndim, n_data) for every observation."""
-
-    def push(tangent: jax.Array) -> tuple[jax.Array, ...]:
-        return jax.jvp(kernel.expected, (centre,), (tangent,))[1]
-
-    jacobian = jax.vmap(push)(jnp.eye(centre.size))
-    middle = kernel.expected(centre)
-    return tuple(
-        j * jnp.sqrt(o.fisher(m)) for o, m, j in zip(kernel.observations(centre), middle, jacobian, strict=True)
-    )
+    """Derivative of x by z at the centre, (ndim, n) for every observation."""
+    _, push = jax.linearize(partial(lift, kernel, centre), centre)
+    return jax.vmap(push)(jnp.eye(centre.size))
 
 
 def _straight(kernel: Kernel, centre: jax.Array, j: tuple[jax.Array, ...], z: jax.Array, bent: bool) -> jax.Array:
