@@ -8,8 +8,9 @@ into several. Every fit is a small JSON file, and what is there is not done agai
     python benchmarks/sky_calibration.py --data DATA --out FOLDER -n 40 nuts nuts15
     python benchmarks/sky_calibration.py --out FOLDER --page docs/gammaray_calibration.md
 
-``vi`` is variational inference with a flow, ``psis`` the same flow corrected by importance sampling, ``nuts15`` NUTS
-with rho(f) in the 15 linear bins of the literature. ``DATA`` holds ``fermi_573w_nside128`` with the templates.
+``vi`` is variational inference with a flow, ``psis`` the same flow corrected by importance sampling; ``nuts15`` are the
+draws of NUTS weighted for a likelihood with rho(f) in the 15 linear bins of the literature. ``DATA`` holds
+``fermi_573w_nside128`` with the templates.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import skyfold as sf
 from skyfold import gammaray as g
 from skyfold.calibration.ranks import flat_values
 from skyfold.inference.checkpoint import Checkpoint
+from skyfold.inference.draws import Draws
 from skyfold.inference.progress import Progress
 from skyfold.results.description import Description
 
@@ -51,6 +53,8 @@ SHOWN = {
     "gce_ps.Sb1": r"$S_\mathrm{b1}$",
     "gce_ps.lambda": r"$\lambda$",
 }
+#: Effective draws below which weighted ones are not to be trusted.
+LEAST = 100.0
 LABELS = {"vi": "flow", "psis": "flow, weighted", "nuts": "NUTS", "nuts15": "NUTS, 15 bins of f"}
 MARKS = ("<!-- skies begin -->", "<!-- skies end -->")
 
@@ -116,17 +120,17 @@ def fit(method: str, number: int, data: Path, work: Path, skies: tuple[np.ndarra
     """Fit a sky."""
     z, all_counts = skies
     most = tuple(int(c) for c in np.sort(all_counts, axis=1).max(axis=0))
-    sky = prepared(data, 15 if method == "nuts15" else None, most).with_data(all_counts[number])
+    sky, coarse = (prepared(data, bins, most).with_data(all_counts[number]) for bins in (None, 15))
     posterior = sf.Posterior((model(data), sky))
-    settings: Any = (
-        sf.NUTS()
-        if method.startswith("nuts")
-        else sf.VI(family="flow", correction="none" if method == "vi" else method)
-    )
-    kind = method if method.startswith("nuts") else "vi"
-    checkpoint = Checkpoint(work / f"{kind}.{number}.npz", f"{kind} {number}")
     start = time.perf_counter(), time.process_time()
-    draws = settings(posterior, number, Progress(False), checkpoint)
+    if method == "nuts15":
+        draws = reweighted(number, work, posterior, sf.Posterior((model(data), coarse)))
+    else:
+        flow = sf.VI(family="flow", particles=8, correction="none" if method == "vi" else method)
+        kind = "nuts" if method == "nuts" else "vi"
+        checkpoint = Checkpoint(work / f"{kind}.{number}.npz", f"{kind} {number}")
+        draws = (sf.NUTS() if method == "nuts" else flow)(posterior, number, Progress(False), checkpoint)
+        np.savez(work / f"{method}.{number}.draws.npz", latent=draws.latent)
     wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     weights = draws.weights().ravel()
     values, truth = (flat_values(posterior, x.reshape(-1, posterior.ndim)) for x in (draws.latent, z[number]))
@@ -144,6 +148,28 @@ def fit(method: str, number: int, data: Path, work: Path, skies: tuple[np.ndarra
         "wall": wall,
         "cpu": cpu,
     }
+
+
+def reweighted(number: int, work: Path, posterior: sf.Posterior, coarse: sf.Posterior) -> Draws:
+    """Draws of NUTS weighted for the coarse rho(f)."""
+    latent = np.load(work / f"nuts.{number}.draws.npz")["latent"]
+    latent = latent.reshape(1, -1, latent.shape[-1])[:, ::4]
+    likelihood, other = (np.asarray(p.log_likelihood(latent[0])) for p in (posterior, coarse))
+    change = other - likelihood
+    weights = np.exp(change - change.max())
+    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    return Draws(
+        method="nuts15",
+        latent=latent,
+        log_likelihood=other[None],
+        log_weights=change[None],
+        converged=effective > LEAST,
+        messages=(f"{effective:.0f} effective draws; ln L changes by {change.mean():+.2f} on average",),
+        seed=number,
+        evaluations=2 * change.size,
+        gradients=0,
+        seconds={},
+    )
 
 
 # -- what is made of them ----------------------------------------------------------------------------------------------
