@@ -4,13 +4,13 @@ True parameters are drawn from the priors of the fit. The simulator puts single 
 photon by the PSF: unlike the likelihood it knows nothing of rho(f), and its pixels are correlated by sources that shine
 into several. Every fit is a small JSON file, and what is there is not done again.
 
-    python benchmarks/sky_calibration.py --data DATA --out FOLDER -n 100 vi psis
+    python benchmarks/sky_calibration.py --data DATA --out FOLDER -n 100 vi adaptive
     python benchmarks/sky_calibration.py --data DATA --out FOLDER -n 40 nuts nuts15
     python benchmarks/sky_calibration.py --out FOLDER --page docs/gammaray_calibration.md
 
-``vi`` is variational inference with a flow, ``psis`` the same flow corrected by importance sampling; ``nuts15`` are the
-draws of NUTS weighted for a likelihood with rho(f) in the 15 linear bins of the literature. ``DATA`` holds
-``fermi_573w_nside128`` with the templates.
+``vi`` is variational inference with a flow, ``adaptive`` the same flow corrected by adaptive importance sampling;
+``nuts15`` are the draws of NUTS weighted for a likelihood with rho(f) in the 15 linear bins of the literature. ``DATA``
+holds ``fermi_573w_nside128`` with the templates.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SHOWN = {
 }
 #: Effective draws below which weighted ones are not to be trusted.
 LEAST = 100.0
-LABELS = {"vi": "flow", "psis": "flow, weighted", "nuts": "NUTS", "nuts15": "NUTS, 15 bins of f"}
+LABELS = {"vi": "flow", "adaptive": "flow, corrected", "nuts": "NUTS", "nuts15": "NUTS, 15 bins of f"}
 MARKS = ("<!-- skies begin -->", "<!-- skies end -->")
 
 
