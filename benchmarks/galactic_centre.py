@@ -1,4 +1,4 @@
-"""The inner Galaxy: published posteriors reproduced, a continuum of excess morphologies, simulated skies.
+"""The inner Galaxy: published posteriors reproduced, and a continuum of excess morphologies.
 
 Every fit is a small JSON file in a folder, and what is there is not done again; a fit that is killed goes on from its
 checkpoint. ``--data`` holds ``fermi_573w_nside128`` and ``bulge``, ``--reference`` the files ``arrays.npz`` and
@@ -6,11 +6,10 @@ checkpoint. ``--data`` holds ``fermi_573w_nside128`` and ``bulge``, ``--referenc
 
     python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER poisson.auto disk.nuts
     python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER full.vi full.psis full.nuts
-    python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER --skies 10
     python benchmarks/galactic_centre.py --out FOLDER --table docs/gammaray_inference.md
 
 The models: ``poisson``, 6 norms of smooth templates; ``disk``, these and a population of point sources in the disk, 12
-parameters; ``full``, 35 dimensions; ``sky-0``, ``sky-1``, ...: the 12 parameters on skies simulated photon by photon.
+parameters; ``full``, 35 dimensions.
 """
 
 from __future__ import annotations
@@ -51,8 +50,6 @@ BULGES = {
 }
 #: Range of counts of a source in the published analyses.
 PUBLISHED = (0.1, 100.0)
-#: Resolution of simulated skies, and masses of the central intervals whose coverage is counted.
-NSIDE, LEVELS = 64, (0.68, 0.95, 0.99)
 QUANTILES = (0.005, 0.025, 0.16, 0.5, 0.84, 0.975, 0.995)
 #: Names in the reference file.
 REFERENCES = {
@@ -80,21 +77,21 @@ def observed(data: Path) -> Any:
     return g.CountsMap.read(*files, name="fermi").within(g.Disc(25) & ~g.Band(2))
 
 
-def smooth(data: Path, nside: int = 128) -> Any:
+def smooth(data: Path) -> Any:
     """Six templates whose norms are free."""
     folder = data / "fermi_573w_nside128"
     maps = g.models.read_templates(folder, [file for file, _ in TEMPLATES.values()])
     parts = [
-        g.Template(g.downgrade(maps[file.split("_")[0]], nside), sf.Uniform(1e-3, high), name=name)
+        g.Template(maps[file.split("_")[0]], sf.Uniform(1e-3, high), name=name)
         for name, (file, high) in TEMPLATES.items()
     ]
     return sum(parts[1:], start=parts[0]) + g.NFWSquared(0.9, sf.Uniform(1e-5, 4), exposure=False)
 
 
-def with_disk(data: Path, nside: int = 128, **settings: Any) -> Any:
+def with_disk(data: Path, **settings: Any) -> Any:
     """The same and unresolved sources in a disk, 12 parameters."""
     disk = g.Disk(0.5, 3.0, exposure=False, published=True, name="shape")
-    return smooth(data, nside) + g.PointSources(disk, sf.Uniform(1e-5, 4), name="dsk", **settings)
+    return smooth(data) + g.PointSources(disk, sf.Uniform(1e-5, 4), name="dsk", **settings)
 
 
 def lat_psf() -> Any:
@@ -114,25 +111,10 @@ def posterior(name: str, data: Path, reference: Path) -> sf.Posterior:
         f = arrays["king_f"]
         seen = sky.with_point_sources(f, f * arrays["king_df_rho_div_f"], s_range=PUBLISHED, exposure_regions=1)
         return sf.Posterior((with_disk(data, s_range=PUBLISHED), seen))
-    if name == "full":
-        bulges = [g.bulge(data / "bulge" / file, 128, name=label) for label, file in BULGES.items()]
-        model = g.models.galactic_centre(g.models.read_templates(data / "fermi_573w_nside128"), bulges)
-        f, weights, _ = g.fraction_distribution(lat_psf(), 128, sky.pixels.index)
-        return sf.Posterior((model, sky.with_point_sources(f, weights)))
-    return simulated(int(name.removeprefix("sky-")), data)[0]
-
-
-def simulated(number: int, data: Path) -> tuple[sf.Posterior, dict[str, Any]]:
-    """Posterior of a simulated sky, and its true parameters, which are drawn from the prior."""
-    region = g.Disc(25) & ~g.Band(2)
-    empty = g.CountsMap.read(np.zeros(12 * NSIDE**2), np.full(12 * NSIDE**2, 1e11), name=f"sky-{number}").within(region)
-    f, weights, _ = g.fraction_distribution(lat_psf(), NSIDE, empty.pixels.index)
-    model = with_disk(data, NSIDE, s_range=PUBLISHED)
-    prepared = empty.with_point_sources(f, weights, s_range=PUBLISHED)
-    prior = sf.Posterior((model, prepared))
-    truth = {k: float(v[0]) for k, v in prior.values(prior.draw_prior(1, seed=number)).items()}
-    sky = g.simulate(model.with_values(truth), prepared, lat_psf(), seed=number, s_range=PUBLISHED)
-    return sf.Posterior((model, sky)), truth
+    bulges = [g.bulge(data / "bulge" / file, 128, name=label) for label, file in BULGES.items()]
+    model = g.models.galactic_centre(g.models.read_templates(data / "fermi_573w_nside128"), bulges)
+    f, weights, _ = g.fraction_distribution(lat_psf(), 128, sky.pixels.index)
+    return sf.Posterior((model, sky.with_point_sources(f, weights)))
 
 
 # -- how it is fitted --------------------------------------------------------------------------------------------------
@@ -171,9 +153,6 @@ def fit(case: str, name: str, seed: int, work: Path, data: Path, reference: Path
     found |= {"wall": wall, "cpu": cpu, "load": os.getloadavg()[1]}
     if kind == "vi":
         found |= drawn(target, settings, checkpoint, seed)
-    if case.startswith("sky-"):
-        found["truth"] = simulated(int(case.removeprefix("sky-")), data)[1]
-        found["ranks"] = ranks(target, draws, found["truth"])
     if case in ("poisson", "disk"):
         found |= compared(found, json.loads((reference / "posterior_small_models_nuts.json").read_text()), case)
     return found
@@ -231,13 +210,6 @@ def drawn(target: sf.Posterior, settings: Any, checkpoint: Any, seed: int) -> di
     return {"seconds_50000_draws": min(seconds), "cpu_50000_draws": min(cpu)}
 
 
-def ranks(target: sf.Posterior, draws: Any, truth: dict[str, float]) -> list[float]:
-    """Posterior mass below the true value of every parameter."""
-    weights = draws.weights().ravel()
-    values = flat_values(target, draws.latent.reshape(-1, target.ndim))
-    return [float(weights @ (v < truth[n])) for n, v in zip(Description.of(target).entries, values.T, strict=True)]
-
-
 def compared(found: dict[str, Any], wanted: dict[str, Any], case: str) -> dict[str, Any]:
     """Distance from the published chains: of means in sds, and ratio of sds."""
     true = wanted["np" if case == "disk" else "poisson"]
@@ -282,8 +254,6 @@ def cost_table(found: dict[str, dict[str, Any]]) -> str:
     lines = ["| fit | converged | evaluations | gradients | compile s | sample s | CPU s | k-hat | R-hat | ESS |"]
     lines.append("|---|---|---|---|---|---|---|---|---|---|")
     for name, r in found.items():
-        if name.startswith("sky-"):
-            continue
         d = r["diagnostics"]
         effective = d.get("ess", d.get("effective_pool", r["effective"]))
         numbers = [f"{r['evaluations']:,}", f"{r['gradients']:,}"]
@@ -328,25 +298,10 @@ def full_table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def sky_table(found: dict[str, dict[str, Any]]) -> str:
-    """How often central intervals hold the true values of simulated skies."""
-    lines = ["| method | skies | converged | " + " | ".join(f"{level:.0%} intervals" for level in LEVELS) + " |"]
-    lines.append("|---" * (3 + len(LEVELS)) + "|")
-    for name in ("vi", "psis", "adaptive", "nuts", "auto"):
-        runs = [r for key, r in found.items() if key.startswith("sky-") and key.endswith("." + name)]
-        if not runs:
-            continue
-        depth = np.abs(np.array([r["ranks"] for r in runs]) - 0.5)
-        cells = [f"{np.mean(depth < 0.5 * level):.1%}" for level in LEVELS]
-        good = sum(r["converged"] for r in runs)
-        lines.append(f"| `{name}` | {len(runs)} | {good} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) if len(lines) > 2 else NOTHING
-
-
 def written(page: Path, found: dict[str, dict[str, Any]]) -> None:
     """Put the tables between their marks."""
     text = page.read_text(encoding="utf-8")
-    tables = {"small": small_table, "cost": cost_table, "full": full_table, "skies": sky_table}
+    tables = {"small": small_table, "cost": cost_table, "full": full_table}
     for name, table in tables.items():
         begin, end = (m.format(name) for m in MARKS)
         if begin in text:
@@ -363,8 +318,6 @@ def main() -> None:
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--work", type=Path, default=Path("galactic_centre_work"), help="folder of the checkpoints")
-    parser.add_argument("--skies", type=int, default=0, help="simulated skies")
-    parser.add_argument("--methods", nargs="+", default=["vi", "psis", "nuts"], help="for the simulated skies")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", type=Path, metavar="PAGE", help="write the tables into this page, fit nothing")
     options = parser.parse_args()
@@ -372,8 +325,7 @@ def main() -> None:
     if options.table:
         written(options.table, loaded(options.out))
         return
-    fits = [*options.fits, *(f"sky-{i}.{m}" for i in range(options.skies) for m in options.methods)]
-    for name in fits:
+    for name in options.fits:
         path = options.out / f"{name}.json"
         if path.exists():
             continue
