@@ -1,8 +1,10 @@
-"""Marginals and pairs of the 12-parameter model of the inner Galaxy, by every method that has fitted it.
+"""Marginals and pairs of models of the inner Galaxy, by every method that has fitted them.
 
-Reads the draws that ``galactic_centre.py`` leaves in its folder of checkpoints, and the long chains of another program.
+Reads the draws that ``galactic_centre.py`` leaves in its folder of checkpoints; for the model of 12 parameters the
+long chains of another program, too.
 
-    python benchmarks/galactic_centre_corner.py --work FOLDER --reference REFERENCE --out docs/gammaray_inference/disk
+    python benchmarks/galactic_centre_corner.py disk --work FOLDER --reference REFERENCE --out FOLDER/disk
+    python benchmarks/galactic_centre_corner.py full --work FOLDER --out FOLDER/full
 """
 
 from __future__ import annotations
@@ -19,22 +21,41 @@ from scipy.ndimage import gaussian_filter1d
 from skyfold.plots.style import BLACK, BLUE, GREEN, PURPLE, VERMILION, context, new_figure, plain_axis
 
 #: Methods in the order in which they are drawn, with their colours and lines.
-METHODS = {"nuts": (BLUE, "-"), "auto": (VERMILION, "-"), "vi": (GREEN, "--"), "psis": (PURPLE, ":")}
-LABELS = {"psis": "vi, corrected"}
-#: Names of the parameters in the figure.
+METHODS = {
+    "nuts": (BLUE, "-"),
+    "auto": (VERMILION, "-"),
+    "vi": (GREEN, "--"),
+    "psis": (PURPLE, ":"),
+}
+LABELS = {"vi": "flow", "psis": "flow, weighted"}
+#: Parameters in the figures, and their names there.
 SYMBOLS = {
-    "pib.norm": r"$S_\mathrm{pib}$",
-    "ics.norm": r"$S_\mathrm{ics}$",
-    "iso.norm": r"$S_\mathrm{iso}$",
-    "bub.norm": r"$S_\mathrm{bub}$",
-    "psc.norm": r"$S_\mathrm{psc}$",
-    "nfw.norm": r"$S_\mathrm{nfw}$",
-    "dsk.Sps": r"$S_\mathrm{ps}$",
-    "dsk.n1": "$n_1$",
-    "dsk.n2": "$n_2$",
-    "dsk.n3": "$n_3$",
-    "dsk.Sb1": r"$S_\mathrm{b1}$",
-    "dsk.lambda": r"$\lambda$",
+    "disk": {
+        "pib.norm": r"$S_\mathrm{pib}$",
+        "ics.norm": r"$S_\mathrm{ics}$",
+        "iso.norm": r"$S_\mathrm{iso}$",
+        "bub.norm": r"$S_\mathrm{bub}$",
+        "psc.norm": r"$S_\mathrm{psc}$",
+        "nfw.norm": r"$S_\mathrm{nfw}$",
+        "dsk.Sps": r"$S_\mathrm{ps}$",
+        "dsk.n1": "$n_1$",
+        "dsk.n2": "$n_2$",
+        "dsk.n3": "$n_3$",
+        "dsk.Sb1": r"$S_\mathrm{b1}$",
+        "dsk.lambda": r"$\lambda$",
+    },
+    "full": {
+        "pib.norm": r"$S_\mathrm{pib}$",
+        "ics.norm": r"$S_\mathrm{ics}$",
+        "iso.norm": r"$S_\mathrm{iso}$",
+        "bub.norm": r"$S_\mathrm{bub}$",
+        "gce.norm": r"$S_\mathrm{gce}$",
+        "gce_ps.Sps": r"$S_\mathrm{ps,gce}$",
+        "dsk_ps.Sps": r"$S_\mathrm{ps,dsk}$",
+        "gce_ps.Sb1": r"$S_\mathrm{b1,gce}$",
+        "gce_shape.fraction": r"$f_\mathrm{nfw,ps}$",
+        "gce_shape_nfw.gamma": r"$\gamma_\mathrm{ps}$",
+    },
 }
 #: Bins of marginals and of pairs, and the Gaussians (in bins) that smooth them.
 BINS, PAIR_BINS, SMOOTH, PAIR_SMOOTH = 60, 44, 1.5, 2.0
@@ -57,10 +78,16 @@ def pair(axis: Any, x: np.ndarray, y: np.ndarray, weights: np.ndarray, limits: A
     axis.contour(*middles, smooth.T, levels=levels, colors=[colour], linewidths=0.9, linestyles=[line])
 
 
-def corner(draws: dict[str, Any], reference: dict[str, Any]) -> Any:
-    """Draw all methods into one triangle; dashed grey lines are mean and mean +- sd of the reference."""
-    first = next(iter(draws.values()))
-    names = [str(n) for n in first["names"]]
+def chosen(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """Values (n, k) of the named parameters and weights (n,) of a file of draws."""
+    found = np.load(path, allow_pickle=False)
+    columns = [list(found["names"]).index(n) for n in names]
+    return {"values": found["values"][:, columns], "weights": found["weights"]}
+
+
+def corner(draws: dict[str, Any], symbols: dict[str, str], reference: dict[str, Any]) -> Any:
+    """Draw all methods into one triangle; grey lines are mean and mean +- sd of the reference, if there is one."""
+    names = list(symbols)
     limits = []
     for i in range(len(names)):
         ends = [np.quantile(d["values"][:, i], (0.001, 0.999)) for d in draws.values()]
@@ -81,11 +108,11 @@ def corner(draws: dict[str, Any], reference: dict[str, Any]) -> Any:
                         x, y = density(d["values"][:, i], d["weights"], limits[i])
                         axis.plot(x, y, color=colour, ls=line, label=LABELS.get(method, method))
                         continue
-                    chosen = [d["values"][:, k] for k in (j, i)]
-                    pair(axis, *chosen, d["weights"], (limits[j], limits[i]), colour, line)
+                    both = [d["values"][:, k] for k in (j, i)]
+                    pair(axis, *both, d["weights"], (limits[j], limits[i]), colour, line)
                 if i == j:
-                    true = reference[REFERENCES.get(row, "S_" + row.removesuffix(".norm"))]
-                    for offset, style in ((-1, ":"), (0, "--"), (1, ":")):
+                    true = reference.get(REFERENCES.get(row, "S_" + row.removesuffix(".norm")))
+                    for offset, style in ((-1, ":"), (0, "--"), (1, ":")) if true else ():
                         axis.axvline(true["mean"] + offset * true["sd"], color="0.45", lw=0.9, ls=style, zorder=0)
                     axis.set_ylim(0, None)
                     axis.set_yticks(())
@@ -98,15 +125,16 @@ def corner(draws: dict[str, Any], reference: dict[str, Any]) -> Any:
                 for label in axis.get_xticklabels():
                     label.set_rotation(40)
                 if i == len(names) - 1:
-                    axis.set_xlabel(SYMBOLS.get(column, column))
+                    axis.set_xlabel(symbols[column])
                 if j == 0 and i > 0:
-                    axis.set_ylabel(SYMBOLS.get(row, row))
+                    axis.set_ylabel(symbols[row])
         figure.align_labels()
         handles, labels = grid[0, 0].get_legend_handles_labels()
         from matplotlib.lines import Line2D
 
-        handles += [Line2D([], [], color="0.45", ls="--"), Line2D([], [], color="0.45", ls=":")]
-        labels += ["reference: mean", "reference: mean ± sd"]
+        if reference:
+            handles += [Line2D([], [], color="0.45", ls="--"), Line2D([], [], color="0.45", ls=":")]
+            labels += ["reference: mean", "reference: mean ± sd"]
         figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(0.97, 0.97), fontsize=14, edgecolor=BLACK)
     return figure
 
@@ -114,15 +142,20 @@ def corner(draws: dict[str, Any], reference: dict[str, Any]) -> Any:
 def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("case", choices=SYMBOLS)
     parser.add_argument("--work", type=Path, required=True, help="folder with the draws")
-    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, help="folder of the published chains of the model of 12 parameters")
     parser.add_argument("--out", type=Path, required=True, help="the figure, without .png")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    files = {m: options.work / f"disk.{m}.{options.seed}.draws.npz" for m in METHODS}
-    draws = {m: np.load(path, allow_pickle=False) for m, path in files.items() if path.exists()}
-    wanted = json.loads((options.reference / "posterior_small_models_nuts.json").read_text(encoding="utf-8"))["np"]
-    corner(draws, wanted).savefig(f"{options.out}.png", dpi=110)
+    symbols = SYMBOLS[options.case]
+    files = {m: options.work / f"{options.case}.{m}.{options.seed}.draws.npz" for m in METHODS}
+    draws = {m: chosen(path, list(symbols)) for m, path in files.items() if path.exists()}
+    wanted = {}
+    if options.reference and options.case == "disk":
+        chains = options.reference / "posterior_small_models_nuts.json"
+        wanted = json.loads(chains.read_text(encoding="utf-8"))["np"]
+    corner(draws, symbols, wanted).savefig(f"{options.out}.png", dpi=110)
 
 
 if __name__ == "__main__":
