@@ -251,6 +251,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--work", type=Path, default=Path("sky_calibration_work"), help="folder of the checkpoints")
     parser.add_argument("-n", type=int, default=100, help="skies to fit")
+    parser.add_argument("--first", type=int, default=0, help="where to begin, so that several processes share the work")
     parser.add_argument("--of", type=int, default=100, help="skies to simulate; the shape of the maps has room for all")
     parser.add_argument("--page", type=Path, help="page whose marks the table is put between")
     options = parser.parse_args()
@@ -258,7 +259,7 @@ def main() -> None:
     if options.methods:
         options.work.mkdir(parents=True, exist_ok=True)
         skies = counts(options.data, options.of)
-    for number in range(options.n):
+    for number in range(options.first, options.n):
         for method in options.methods:
             path = options.out / f"{method}.{number}.json"
             if path.exists():
