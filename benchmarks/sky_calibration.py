@@ -126,10 +126,11 @@ def fit(method: str, number: int, data: Path, work: Path, skies: tuple[np.ndarra
     if method == "nuts15":
         draws = reweighted(number, work, posterior, sf.Posterior((model(data), coarse)))
     else:
-        flow = sf.VI(family="flow", particles=8, correction="none" if method == "vi" else method)
         kind = "nuts" if method == "nuts" else "vi"
+        correction = "none" if method == "vi" else "adaptive"
+        fitted: Any = sf.NUTS() if kind == "nuts" else sf.VI(family="flow", particles=8, correction=correction)
         checkpoint = Checkpoint(work / f"{kind}.{number}.npz", f"{kind} {number}")
-        draws = (sf.NUTS() if method == "nuts" else flow)(posterior, number, Progress(False), checkpoint)
+        draws = fitted(posterior, number, Progress(False), checkpoint)
         np.savez(work / f"{method}.{number}.draws.npz", latent=draws.latent)
     wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     weights = draws.weights().ravel()
