@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from galactic_centre import REFERENCES
+from galactic_centre import REFERENCES, quantile
 from scipy.ndimage import gaussian_filter1d
 
 from skyfold.plots.style import BLACK, BLUE, GREEN, PURPLE, VERMILION, context, new_figure, plain_axis
@@ -28,7 +28,7 @@ METHODS = {
     "psis": (PURPLE, ":"),
 }
 LABELS = {"vi": "flow", "psis": "flow, weighted"}
-#: Parameters in the figures, and their names there.
+#: Parameters in the figures, and their names there; left out are slopes of which the data say nothing.
 SYMBOLS = {
     "disk": {
         "pib.norm": r"$S_\mathrm{pib}$",
@@ -39,8 +39,6 @@ SYMBOLS = {
         "nfw.norm": r"$S_\mathrm{nfw}$",
         "dsk.Sps": r"$S_\mathrm{ps}$",
         "dsk.n1": "$n_1$",
-        "dsk.n2": "$n_2$",
-        "dsk.n3": "$n_3$",
         "dsk.Sb1": r"$S_\mathrm{b1}$",
         "dsk.lambda": r"$\lambda$",
     },
@@ -58,7 +56,7 @@ SYMBOLS = {
     },
 }
 #: Bins of marginals and of pairs, and the Gaussians (in bins) that smooth them.
-BINS, PAIR_BINS, SMOOTH, PAIR_SMOOTH = 60, 44, 1.5, 2.0
+BINS, PAIR_BINS, SMOOTH, PAIR_SMOOTH = 60, 44, 2.0, 2.5
 
 
 def density(values: np.ndarray, weights: np.ndarray, limits: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +88,7 @@ def corner(draws: dict[str, Any], symbols: dict[str, str], reference: dict[str, 
     names = list(symbols)
     limits = []
     for i in range(len(names)):
-        ends = [np.quantile(d["values"][:, i], (0.001, 0.999)) for d in draws.values()]
+        ends = [[quantile(d["values"][:, i], d["weights"], q) for q in (0.001, 0.999)] for d in draws.values()]
         limits.append((min(e[0] for e in ends), max(e[1] for e in ends)))
     with context():
         figure = new_figure(13.0, 13.0)
