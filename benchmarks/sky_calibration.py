@@ -215,33 +215,53 @@ def table(found: dict[str, list[dict[str, Any]]]) -> list[str]:
             pull = "" if name == "all 12" else f"{pulls(runs, name).mean():+.2f} ± {1 / np.sqrt(len(runs)):.2f}"
             label = "all 12 parameters" if name == "all 12" else f"`{name}`"
             lines.append(f"| {label} | {LABELS[method]} | {len(runs)} | {good} | " + " | ".join(cells) + f" | {pull} |")
+    return [*lines, "", *against_nuts(found)] if "nuts" in found else lines
+
+
+def against_nuts(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Means and widths of each method against those of NUTS on the same skies."""
+    others = [m for m in found if m != "nuts"]
+    lines = ["| parameter | " + " | ".join(f"{LABELS[m]}: shift, width" for m in others) + " |"]
+    lines.append("|---" * (1 + len(others)) + "|")
+    for name in SHOWN:
+        cells = []
+        for method in others:
+            pairs = [(a, b) for a, b in zip(found[method], found["nuts"], strict=False) if b["converged"]]
+            i = pairs[0][0]["names"].index(name)
+            shift = [(a["mean"][i] - b["mean"][i]) / b["sd"][i] for a, b in pairs]
+            width = [a["sd"][i] / b["sd"][i] for a, b in pairs]
+            cells.append(f"{np.sqrt(np.mean(np.square(shift))):.2f}, {np.median(width):.2f} ({min(width):.2f})")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return lines
 
 
 def figure(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Coverage, one panel for each mass of the intervals."""
-    import matplotlib.pyplot as plt
+    """Coverage, one panel for each mass of the intervals; bands of one binomial error about it."""
+    from skyfold.plots.style import SERIES, context, new_figure
 
-    from skyfold.plots.style import SERIES
-
-    fig, axes = plt.subplots(1, len(LEVELS), figsize=(9.0, 4.2), sharey=True, layout="constrained")
     rows = [*SHOWN.values(), "all 12"]
-    offsets = np.linspace(0.28, -0.28, len(found))
-    for axis, level in zip(axes, LEVELS, strict=True):
-        for (method, runs), offset, colour in zip(found.items(), offsets, SERIES, strict=False):
-            share = [inside(ranks(runs, [n]), level).mean() for n in SHOWN]
-            share.append(inside(ranks(runs, runs[0]["names"]), level).mean())
-            error = np.sqrt(level * (1.0 - level) / len(runs))
-            y = np.arange(len(rows))[::-1] + offset
-            axis.errorbar(
-                share, y, xerr=error, fmt="o", ms=4, lw=1, color=colour, label=f"{LABELS[method]} ({len(runs)})"
-            )
-        axis.axvline(level, color="0.3", lw=0.8)
-        axis.set_xlabel(f"share of skies in the {level:.0%} interval")
-    axes[0].set_yticks(np.arange(len(rows))[::-1], rows)
-    axes[0].legend(frameon=False, fontsize=8)
-    fig.savefig(path, dpi=200)
-    plt.close(fig)
+    offsets = np.linspace(0.3, -0.3, len(found))
+    with context():
+        fig = new_figure(9.0, 5.0)
+        axes = fig.subplots(1, len(LEVELS), sharey=True)
+        for axis, level in zip(axes, LEVELS, strict=True):
+            for size, shade in zip(sorted({len(runs) for runs in found.values()}), ("0.92", "0.82"), strict=False):
+                error = np.sqrt(level * (1.0 - level) / size)
+                axis.axvspan(
+                    level - error, level + error, color=shade, lw=0, zorder=0, label=f"one error, {size} skies"
+                )
+            axis.axvline(level, color="0.3", lw=0.8)
+            for (method, runs), offset, colour in zip(found.items(), offsets, SERIES, strict=False):
+                share = [inside(ranks(runs, [n]), level).mean() for n in SHOWN]
+                share.append(inside(ranks(runs, runs[0]["names"]), level).mean())
+                y = np.arange(len(rows))[::-1] + offset
+                axis.plot(share, y, "o", ms=5, color=colour, label=f"{LABELS[method]}, {len(runs)} skies")
+            axis.set_xlabel(f"share in the {level:.0%} interval")
+            widest = 3.2 * np.sqrt(level * (1.0 - level) / min(len(runs) for runs in found.values()))
+            axis.set_xlim(level - widest, min(level + widest, 1.01))
+        axes[0].set_yticks(np.arange(len(rows))[::-1], rows)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        fig.savefig(path, dpi=130)
 
 
 def main() -> None:
