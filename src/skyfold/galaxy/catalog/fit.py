@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.inference.checkpoint import fingerprint
 from skyfold.inference.progress import Progress
 from skyfold.parameters import Prior, is_symbol
+
+#: Held while a file is read: NumPy parses headers as Python, and Python 3.11's parser fails when two threads are in it.
+_READING = Lock()
 
 
 def fit_catalog(
@@ -174,7 +178,7 @@ def _kept(work: Work, rows: Rows, start: int, folder: Path | None, mark: str) ->
     path, digest = folder / f"chunk_{start:08d}.npz", own.hexdigest()
     if path.is_file():
         try:
-            with np.load(path) as file:
+            with _READING, np.load(path) as file:
                 if str(file["mark"]) == digest:
                     return {name: file[name] for name in file.files if name != "mark"}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
