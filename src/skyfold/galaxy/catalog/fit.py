@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from skyfold.inference.progress import Progress
 from skyfold.parameters import Prior, is_symbol
 
 #: Held while a file is read: NumPy parses headers as Python, and Python 3.11's parser fails when two threads are in it.
-_READING = Lock()
+_READING = threading.Lock()
 
 
 def fit_catalog(
