@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     spent = json.loads(clock.read_text()) if clock.is_file() else {"wall": 0.0, "cpu": 0.0, "galaxies": 0}
     limit = min(args.limit or args.n, args.n)
     # groups of chunks, so that the clock is kept when a run is killed
-    step = settings.chunk * 2
+    step = settings.chunk * 16
     for stop in [*range(step, limit, step), limit]:
         done = {p.name for p in args.out.glob("chunk_*.npz")}
         start = time.perf_counter(), time.process_time()

@@ -6,9 +6,11 @@ of random plane waves, scaled to mean 0 and standard deviation 1 over the region
 The same sky is fitted with the foreground of the published analysis (``templates``: free mixtures of O, A and F, low
 spherical harmonics) and with a Gaussian process in place of the harmonics (``field``).
 
-Every sky is a JSON file in a folder, and what is there is not done again.
+Every sky is a JSON file in a folder, and what is there is not done again; fits with other correlation lengths have
+folders of their own in it.
 
-    python benchmarks/gaussian_process_foreground.py --data DATA --out FOLDER --skies 10 --controls 4
+    python benchmarks/gaussian_process_foreground.py --data DATA --out FOLDER --skies 20 --controls 10
+    python benchmarks/gaussian_process_foreground.py --data DATA --out FOLDER --skies 10 --lengths 12.5 50 free
     python benchmarks/gaussian_process_foreground.py --out FOLDER --table PAGE
     python benchmarks/gaussian_process_foreground.py --out FOLDER --figure STEM --shown sky-0
 """
@@ -47,6 +49,8 @@ FOREGROUNDS = "OAF"
 METHODS = ("templates", "field")
 #: Draws with which the fitted factor is mapped.
 DRAWS = 400
+#: Columns on how well fits hold the truth.
+HEADS = "| within 68% | within 95% | off by more than 2 sd | r.m.s. of (mean - truth)/sd | mean sd |"
 MARKS = ("<!-- field begins -->", "<!-- field ends -->")
 
 
@@ -90,9 +94,9 @@ def drawn(seed: int, amplitude: float, maps: dict[str, np.ndarray]) -> tuple[Any
     return sky.with_data(rng.poisson(mean).astype(float)), factor
 
 
-def model(method: str, maps: dict[str, np.ndarray], pixels: Any) -> Any:
-    """Model of the sky with one of the two foregrounds."""
-    factor = g.Harmonics() if method == "templates" else g.GaussianField.on(pixels, FIELD_NSIDE, length=LENGTH)
+def model(method: str, maps: dict[str, np.ndarray], pixels: Any, length: float | None = LENGTH) -> Any:
+    """Model of the sky with one of the two foregrounds; the correlation length is free where none is given."""
+    factor = g.Harmonics() if method == "templates" else g.GaussianField.on(pixels, FIELD_NSIDE, length=length)
 
     def mixture(name: str, kind: str, **settings: Any) -> Any:
         members = [g.Template(maps[f + kind], name=f + kind) for f in FOREGROUNDS]
@@ -107,39 +111,57 @@ def model(method: str, maps: dict[str, np.ndarray], pixels: Any) -> Any:
     )
 
 
+def sky_of(name: str, maps: dict[str, np.ndarray]) -> tuple[Any, np.ndarray]:
+    """Sky of this name, "sky-0" or "control-0", and the logarithm of its foreground's factor."""
+    kind, _, number = name.partition("-")
+    return drawn(int(number), AMPLITUDE if kind == "sky" else 0.0, maps)
+
+
 def fit(name: str, data: Path) -> dict[str, Any]:
     """Fit one sky with both foregrounds."""
-    kind, _, number = name.partition("-")
     maps = templates(data)
-    sky, factor = drawn(int(number), AMPLITUDE if kind == "sky" else 0.0, maps)
+    sky, factor = sky_of(name, maps)
     found: dict[str, Any] = {"name": name, "counts": float(np.sum(sky.data)), "factor": np.round(factor, 4).tolist()}
     for method in METHODS:
-        posterior = sf.Posterior((model(method, maps, sky.pixels), sky))
-        start, cpu = time.perf_counter(), time.process_time()
-        result = posterior.fit(sf.NUTS(draws=500), seed=int(number), progress=False)
-        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-        excess = result.samples["gce.norm"].ravel()
-        low, middle, high = np.quantile(excess, (0.16, 0.5, 0.84))
-        ends = np.quantile(excess, (0.025, 0.975))
-        found[method] = {
-            "dimensions": posterior.ndim,
-            "mean": float(excess.mean()),
-            "sd": float(excess.std()),
-            "pull": float((excess.mean() - TRUTH["gce"]) / excess.std()),
-            "68%": [float(low), float(high)],
-            "95%": ends.tolist(),
-            "median": float(middle),
-            "converged": result.converged,
-            "messages": list(result.draws.messages),
-            "rhat": float(np.max(result.draws.diagnostics["rhat"])),
-            "ess": float(np.min(result.draws.diagnostics["ess"])),
-            "gradients": int(result.draws.gradients),
-            "wall": wall,
-            "cpu": cpu,
-            "deviance": float(sum(result.statistics.values())),
-            "factor": np.round(fitted(method, result, maps, sky.pixels), 4).tolist(),
-        }
+        result, found[method] = measured(name, sf.Posterior((model(method, maps, sky.pixels), sky)))
+        found[method]["factor"] = np.round(fitted(method, result, maps, sky.pixels), 4).tolist()
     return found
+
+
+def fit_length(name: str, data: Path, length: float | None) -> dict[str, Any]:
+    """Fit one sky with a Gaussian process of this correlation length, in degrees."""
+    maps = templates(data)
+    sky, _ = sky_of(name, maps)
+    result, found = measured(name, sf.Posterior((model("field", maps, sky.pixels, length), sky)))
+    if length is None:
+        found["length"] = np.quantile(result.samples["field.length"], (0.16, 0.5, 0.84)).tolist()
+    return found
+
+
+def measured(name: str, posterior: sf.Posterior) -> tuple[Any, dict[str, Any]]:
+    """Fit, and what it says of the excess."""
+    start, cpu = time.perf_counter(), time.process_time()
+    result = posterior.fit(sf.NUTS(draws=500), seed=int(name.partition("-")[2]), progress=False)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    excess = result.samples["gce.norm"].ravel()
+    low, middle, high = np.quantile(excess, (0.16, 0.5, 0.84))
+    return result, {
+        "dimensions": posterior.ndim,
+        "mean": float(excess.mean()),
+        "sd": float(excess.std()),
+        "pull": float((excess.mean() - TRUTH["gce"]) / excess.std()),
+        "68%": [float(low), float(high)],
+        "95%": np.quantile(excess, (0.025, 0.975)).tolist(),
+        "median": float(middle),
+        "converged": result.converged,
+        "messages": list(result.draws.messages),
+        "rhat": float(np.max(result.draws.diagnostics["rhat"])),
+        "ess": float(np.min(result.draws.diagnostics["ess"])),
+        "gradients": int(result.draws.gradients),
+        "wall": wall,
+        "cpu": cpu,
+        "deviance": float(sum(result.statistics.values())),
+    }
 
 
 def fitted(method: str, result: Any, maps: dict[str, np.ndarray], pixels: Any) -> np.ndarray:
@@ -180,22 +202,44 @@ def table(found: dict[str, dict[str, Any]]) -> str:
             cells += [f"{r['pull']:+.1f} sd"]
         errors = ", ".join(f"{rms(sky, method):.3f}" for method in METHODS)
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {errors} |")
-    lines += ["", "| skies | model | within 68% | within 95% | off by more than 2 sd | r.m.s. of (mean - truth)/sd |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines += ["", "| skies | model " + HEADS, "|---|---|---|---|---|---|---|"]
     for kind in ("sky", "control"):
         runs = [s for n, s in found.items() if n.startswith(kind + "-")]
-        if not runs:
-            continue
         for method in METHODS:
-            pulls = np.array([s[method]["pull"] for s in runs])
-            held = [
-                sum(s[method][level][0] <= TRUTH["gce"] <= s[method][level][1] for s in runs)
-                for level in ("68%", "95%")
-            ]
-            cells = [f"{h} of {len(runs)}" for h in held]
-            cells += [f"{np.sum(np.abs(pulls) > 2)} of {len(runs)}", f"{np.sqrt(np.mean(pulls**2)):.2f}"]
-            lines.append(f"| {kind} | {method} | " + " | ".join(cells) + " |")
+            lines.append(f"| {kind} | {method} | " + held([s[method] for s in runs]) + " |")
     return "\n".join(lines)
+
+
+def length_table(folder: Path, found: dict[str, dict[str, Any]]) -> str:
+    """How the excess depends on the correlation length, on the skies that were fitted with all of them."""
+    others = {p.name.partition("_")[2]: loaded(p) for p in folder.glob("length_*")}
+    skies = [name for name in found if all(name in runs for runs in others.values())]
+    if not others or not skies:
+        return ""
+    rows = {f"{LENGTH:g}": {n: s["field"] for n, s in found.items()}, **others}
+    lines = ["", f"| length, degrees | {skies[0]} to {skies[-1]} " + HEADS, "|---|---|---|---|---|---|---|"]
+    for length in sorted(rows, key=lambda x: (x == "free", float(x) if x != "free" else 0.0)):
+        runs = [rows[length][name] for name in skies]
+        fitted = [r["length"][1] for r in runs if "length" in r]
+        cell = f"fitted: {min(fitted):.0f} to {max(fitted):.0f}" if fitted else "given"
+        lines.append(f"| {length} | {cell} | " + held(runs) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def held(runs: list[dict[str, Any]]) -> str:
+    """Cells on how often the intervals of these fits hold the truth, and how wide they are."""
+    pulls = np.array([r["pull"] for r in runs])
+    within = [sum(r[level][0] <= TRUTH["gce"] <= r[level][1] for r in runs) for level in ("68%", "95%")]
+    cells = [f"{w} of {len(runs)}" for w in within] + [f"{np.sum(np.abs(pulls) > 2)} of {len(runs)}"]
+    cells += [f"{np.sqrt(np.mean(pulls**2)):.2f}", f"{np.mean([r['sd'] for r in runs]):.2f}"]
+    flagged = sum(not r["converged"] for r in runs)
+    return " | ".join(cells) + (f" ({flagged} not converged)" if flagged else "")
+
+
+def tables(folder: Path) -> str:
+    """All tables of the page."""
+    found = loaded(folder)
+    return (table(found) + "\n" + length_table(folder, found)).rstrip()
 
 
 def rms(sky: dict[str, Any], method: str) -> float:
@@ -276,13 +320,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--skies", type=int, default=0, help="skies whose foreground no template has")
     parser.add_argument("--controls", type=int, default=0, help="skies whose foreground is a mixture of the templates")
+    parser.add_argument("--lengths", nargs="+", default=[], help="other correlation lengths, in degrees, or 'free'")
     parser.add_argument("--table", type=Path, metavar="PAGE", help="write the table into this page")
     parser.add_argument("--figure", type=Path, metavar="STEM", help="save the figure as STEM.png")
     parser.add_argument("--shown", default="sky-0", help="sky whose factor the figure shows")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     names = [*(f"sky-{i}" for i in range(options.skies)), *(f"control-{i}" for i in range(options.controls))]
-    for name in names:
+    for length in options.lengths:
+        folder = options.out / f"length_{length}"
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            path = folder / f"{name}.json"
+            if path.exists():
+                continue
+            r = fit_length(name, options.data, None if length == "free" else float(length))
+            path.write_text(json.dumps(r) + "\n", encoding="utf-8")
+            print(f"{name}, length {length}: {r['mean']:.2f} +- {r['sd']:.2f}, {r['wall']:.0f} s", flush=True)
+    for name in [] if options.lengths else names:
         path = options.out / f"{name}.json"
         if path.exists():
             continue
@@ -295,7 +350,7 @@ def main() -> None:
     if options.table:
         text = options.table.read_text(encoding="utf-8")
         head, _, rest = text.partition(MARKS[0])
-        text = head + MARKS[0] + "\n\n" + table(loaded(options.out)) + "\n\n" + MARKS[1] + rest.partition(MARKS[1])[2]
+        text = head + MARKS[0] + "\n\n" + tables(options.out) + "\n\n" + MARKS[1] + rest.partition(MARKS[1])[2]
         options.table.write_text(text, encoding="utf-8")
     if options.figure:
         figure(loaded(options.out), options.shown).savefig(f"{options.figure}.png", dpi=200)

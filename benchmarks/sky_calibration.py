@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from galactic_centre import lat_psf
 
 import skyfold as sf
 from skyfold import gammaray as g
@@ -57,13 +58,6 @@ SHOWN = {
 LEAST = 100.0
 LABELS = {"vi": "flow", "adaptive": "flow, corrected", "nuts": "NUTS", "nuts15": "NUTS, 15 bins of f"}
 MARKS = ("<!-- skies begin -->", "<!-- skies end -->")
-
-
-def lat_psf() -> Any:
-    """PSF of the LAT at 2 GeV."""
-    return g.DoubleKing(
-        0.748988248179, 0.428653790656, 7.82363229341, 0.715962650769, 3.61883748683, scale=0.00456544262478
-    )
 
 
 @cache

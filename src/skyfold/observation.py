@@ -99,7 +99,10 @@ class Observation(eqx.Module):
         2 sqrt(m) for counts. Shape (n_data,). Data that are correlated need their own.
         """
         path = start + 0.5 * (1.0 + _NODES[:, None]) * (end - start)
-        slope = jax.vmap(lambda m: jnp.sqrt(self.fisher(m)))(path)
+        information = jax.vmap(self.fisher)(path)
+        # a datum that says nothing has no derivative of its root
+        some = information > 0
+        slope = jnp.where(some, jnp.sqrt(jnp.where(some, information, 1.0)), 0.0)
         return 0.5 * (end - start) * (jnp.asarray(_WEIGHTS) @ slope)
 
     def statistic(self, expected: jax.Array) -> jax.Array:

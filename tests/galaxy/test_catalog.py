@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 
 import jax
@@ -96,7 +97,7 @@ def test_limits_enter_the_integral_over_the_mass(level, prior):
     assert st.kstest(np.interp(drawn, grid, cumulative / cumulative[-1]), "uniform").pvalue > 0.5
 
 
-def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path):
+def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path, monkeypatch):
     table, truth = catalogue()
     common = {"mass": MASS, "settings": SETTINGS, "redshift_table": table_of_redshifts(), "limit": "{}_limit"}
     found = fit_catalog(table, model(), NAMES, folder=tmp_path, workers=1, progress=False, **common)
@@ -133,6 +134,19 @@ def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path):
     assert read.names == third.names and set(read.draws("g2")) == set(third.names)
     with pytest.raises(SkyfoldError, match="no galaxy 'g9'"):
         read.draws("g9")
+    # chunks are read one at a time, whatever the workers
+    load, reading, most = np.load, [], []
+
+    def slow(*args, **kwargs):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.05)
+        reading.pop()
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(np, "load", slow)
+    fit_catalog(table, model(), NAMES, folder=tmp_path, workers=2, progress=False, **common)
+    assert most == [1, 1]
 
 
 def test_posteriors_are_neither_narrower_nor_shifted_on_average():

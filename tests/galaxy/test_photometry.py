@@ -21,6 +21,7 @@ from skyfold.galaxy.metallicity import EvolvingMetallicity
 from skyfold.galaxy.photometry import Photometry, magnitudes
 from skyfold.galaxy.sfh import Burst, DelayedTau, DoublePowerLaw
 from skyfold.galaxy.ssp import SSPWarning
+from skyfold.inference.straight import rows
 from skyfold.likelihoods import Gaussian
 
 pytest.importorskip("sedpy")
@@ -207,6 +208,19 @@ def test_missing_bands_limits_and_outliers():
     np.testing.assert_allclose(
         np.asarray(robust.pointwise(expected)), st.t.logpdf(np.arange(1.0, 6.0), 3.0, np.asarray(expected), 0.5)
     )
+
+
+def test_bands_that_say_nothing_leave_the_metric_whole():
+    model, obs = observed(synthetic())
+    missing, limits = np.arange(5) == 2, np.arange(5) == 0
+    bands = Photometry(NAMES, obs.data, 0.05 * obs.data, missing=missing, upper_limits=limits)
+    kernel = sf.Posterior((model, bands)).kernel
+    centre = jnp.full(7, 0.1)
+    (found,) = rows(kernel, centre)
+    (expected,), jacobian = kernel.expected(centre), jax.jacfwd(lambda z: kernel.expected(z)[0])(centre)
+    information = kernel.observations(centre)[0].fisher(expected)
+    assert information[2] == 0
+    np.testing.assert_allclose(found, (jnp.sqrt(information)[:, None] * jacobian).T, rtol=1e-9, atol=1e-12)
 
 
 def test_galaxies_with_other_bands_missing_share_one_executable():

@@ -228,7 +228,7 @@ class MassMarginal(Observation):
             raise SkyfoldError(f"'{self.name}': expected data that are no numbers have no mass.")
         c = self._conditional(expected)
         scaled = [v / c.width for v in (c.centre, c.low, c.high)]
-        ends = (_panels if c.inverse else _support)(*scaled)
+        ends = (_panels if c.inverse else support)(*scaled)
         columns = [np.broadcast_to(np.asarray(v), len(expected)) for v in (scaled[0], scaled[1], *ends)]
         t = [
             _inverted(centre, low, begin, end, c.inverse, u)
@@ -317,11 +317,11 @@ def _log_between(a: Any, b: Any) -> jax.Array:
 
 def _panels(centre: Any, low: Any, high: Any) -> tuple[Any, Any]:
     """Ends of the range that holds the peak of exp(-(t - centre)^2/2) / t between low and high."""
-    begin, end = _support(centre, low, high)
+    begin, end = support(centre, low, high)
     return jnp.minimum(jnp.maximum(begin, jnp.minimum(_NEAR, end)), end), end
 
 
-def _support(centre: Any, low: Any, high: Any) -> tuple[Any, Any]:
+def support(centre: Any, low: Any, high: Any) -> tuple[Any, Any]:
     """Ends of the part of low .. high in which exp(-(t - centre)^2/2) is within 40 e-folds of its greatest value."""
     after, before = jnp.maximum(low - centre, 0.0), jnp.maximum(centre - high, 0.0)
     begin = jnp.minimum(centre, high) - _FOLDS / (jnp.sqrt(before**2 + _FOLDS) + before)

@@ -16,12 +16,13 @@ import numpy as np
 from scipy.special import ndtr
 
 from skyfold.compilation import jit
+from skyfold.errors import SkyfoldError
 from skyfold.inference.checkpoint import Checkpoint
 from skyfold.inference.clock import Clock
 from skyfold.inference.coordinates import Laplace
 from skyfold.inference.draws import Draws
 from skyfold.inference.frame import Bend, Frame, log_density
-from skyfold.inference.maximum import Modes, climb, linearise, refine
+from skyfold.inference.maximum import Modes, check_positive, climb, linearise, refine
 from skyfold.inference.mixing import (
     LEAST_ESS,
     MOST_DIVERGENT,
@@ -46,6 +47,19 @@ CHUNK = 100
 _EXTRA = 2
 #: Times that chains begin again with shorter steps because too many transitions diverged.
 _RESTARTS = 2
+
+
+def check_chains(method: Any) -> None:
+    """Refuse settings with which chains cannot be judged."""
+    check_positive(method, "screen", "starts", "max_draws")
+    if not 0.0 < method.target_accept < 1.0:
+        raise SkyfoldError(
+            f"{type(method).__name__}: target_accept must lie between 0 and 1, not {method.target_accept!r}."
+        )
+    if method.chains < 2 or method.warmup < 2 * CHUNK or method.draws < 1:
+        raise SkyfoldError(
+            f"{type(method).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."
+        )
 
 
 def run_chains(

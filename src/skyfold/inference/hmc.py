@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from skyfold.inference.chains import CHUNK, run_chains
+from skyfold.inference.chains import CHUNK, check_chains, run_chains
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.draws import Draws
-from skyfold.inference.nuts import check_chains
 from skyfold.inference.step_size import tuned
 
 if TYPE_CHECKING:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 
-from skyfold.errors import SkyfoldError
-from skyfold.inference.chains import CHUNK, run_chains
+from skyfold.inference.chains import CHUNK, check_chains, run_chains
 from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.draws import Draws
-from skyfold.inference.maximum import check_positive
 from skyfold.inference.no_u_turn import no_u_turn
 
 if TYPE_CHECKING:
@@ -78,16 +76,3 @@ class NUTSTransition:
         self, density: Any, states: Any, step: jax.Array, key: jax.Array, adapt: Any, target: Any
     ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         return no_u_turn(density, states, step, key, adapt, target, doublings=self.max_doublings, length=CHUNK)
-
-
-def check_chains(method: Any) -> None:
-    """Refuse settings with which chains cannot be judged."""
-    check_positive(method, "screen", "starts", "max_draws")
-    if not 0.0 < method.target_accept < 1.0:
-        raise SkyfoldError(
-            f"{type(method).__name__}: target_accept must lie between 0 and 1, not {method.target_accept!r}."
-        )
-    if method.chains < 2 or method.warmup < 2 * CHUNK or method.draws < 1:
-        raise SkyfoldError(
-            f"{type(method).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."
-        )

@@ -19,12 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
 
-from skyfold.galaxy.mass_marginal import conditional, log_evidence
+from skyfold.galaxy.mass_marginal import conditional, log_evidence, support
 from skyfold.kernel import Kernel
 from skyfold.parameters import Prior
 
 #: Widths on either side of a peak that are integrated over, nodes of the rules, and steps of Newton's method.
 _WIDTHS, _RULES, _NEWTON = 9.0, (40, 32, 24), 12
+#: Masses of the grid on which draws are made.
+_NODES = 192
 
 
 class Fluxes(eqx.Module):
@@ -123,40 +125,42 @@ def log_marginal(prior: Prior, fluxes: Fluxes, expected: jax.Array) -> jax.Array
 
 
 def draw_mass(prior: Prior, fluxes: Fluxes, expected: jax.Array, u: jax.Array) -> jax.Array:
-    """Mass (m,) of draws with expected fluxes (m, n) per solar mass, by inversion at `u` (m,) on 256 masses."""
+    """Mass (m,) of draws with expected fluxes (m, n) per solar mass, by inversion at `u` (m,) on a grid of masses."""
 
     def one(flux: jax.Array, level: jax.Array) -> jax.Array:
         f = flux / fluxes.sigma
         precision = jnp.maximum(jnp.sum(f * f), 1e-250)
         c = conditional(prior, precision, jnp.sum(f * (fluxes.data / fluxes.sigma)))
 
+        def grid(start: jax.Array, stop: jax.Array) -> jax.Array:
+            """Masses evenly spaced at the top and, where the density has a factor 1/M, in ln M below."""
+            if not c.inverse:
+                return jnp.linspace(start, stop, _NODES)
+            middle = jnp.maximum(start, 0.05 * stop)
+            below = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(middle), _NODES // 3, endpoint=False))
+            return jnp.concatenate([below, jnp.linspace(middle, stop, _NODES - _NODES // 3)])
+
         def log_density(mass: jax.Array) -> jax.Array:
-            value = -0.5 * ((mass - c.centre) / c.width) ** 2 - (jnp.log(mass) if c.inverse else 0.0)
+            """Over M, or over ln M where there is a factor 1/M."""
+            value = -0.5 * ((mass - c.centre) / c.width) ** 2
             if fluxes.limit is None:
                 return value
             x = (fluxes.limit - mass[:, None] * flux) * fluxes.inverse
             return value + jnp.sum(jnp.where(fluxes.inverse > 0, log_ndtr(x), 0.0), axis=1)
 
-        # a coarse search for where the density is, then a fine grid there
-        near = jnp.clip(c.centre, c.low, c.high)
-        reach = jnp.clip(near + c.width * jnp.array([-_WIDTHS, _WIDTHS]), c.low, c.high)
-        coarse = jnp.linspace(reach[0], reach[1], 128)
-        if c.inverse:
-            coarse = jnp.sort(jnp.concatenate([coarse, jnp.exp(jnp.linspace(jnp.log(c.low), jnp.log(reach[1]), 128))]))
-        logs = log_density(coarse)
-        holds = logs > jnp.max(logs) - 30.0
-        first, last = jnp.argmax(holds), len(coarse) - 1 - jnp.argmax(holds[::-1])
-        start, stop = coarse[jnp.maximum(first - 1, 0)], coarse[jnp.minimum(last + 1, len(coarse) - 1)]
-        steps = jnp.linspace(0.0, 1.0, 256)
-        wide = stop > 20.0 * jnp.maximum(start, 1e-30)
-        grid = jnp.where(
-            wide & c.inverse,
-            jnp.exp(jnp.log(jnp.maximum(start, 1e-30)) * (1 - steps) + jnp.log(jnp.maximum(stop, 1e-30)) * steps),
-            start + (stop - start) * steps,
-        )
-        logs = log_density(grid)
+        start, stop = (c.width * end for end in support(c.centre / c.width, c.low / c.width, c.high / c.width))
+        if fluxes.limit is not None:
+            coarse = grid(start, stop)
+            logs = log_density(coarse)
+            holds = logs > jnp.max(logs) - 30.0
+            first, last = jnp.argmax(holds), _NODES - 1 - jnp.argmax(holds[::-1])
+            start, stop = coarse[jnp.maximum(first - 1, 0)], coarse[jnp.minimum(last + 1, _NODES - 1)]
+        mass = grid(start, stop)
+        logs = log_density(mass)
         density = jnp.exp(logs - jnp.max(logs))
-        total = jnp.append(0.0, jnp.cumsum(0.5 * (density[1:] + density[:-1]) * jnp.diff(grid)))
-        return jnp.interp(level * total[-1], total, grid)
+        place = jnp.log(mass) if c.inverse else mass
+        total = jnp.cumsum(0.5 * (density[1:] + density[:-1]) * jnp.diff(place))
+        drawn = jnp.interp(level * total[-1], jnp.append(0.0, total), place)
+        return jnp.exp(drawn) if c.inverse else drawn
 
     return jax.vmap(one)(expected, u)

@@ -37,8 +37,8 @@ class CatalogSettings:
     rounds: int = 3
     adaptation: int = 384
     draws: int = 1280
-    tries: int = 3
-    more: int = 4
+    tries: int = 5
+    more: int = 2
     khat: float = 0.7
     effective: int = 400
     rhat: float = 1.03
