@@ -309,7 +309,9 @@ def figure(found: dict[str, dict[str, Any]], shown: str) -> Any:
         if skies < len(names):
             place = (skies + 0.1) / len(names)
             axis.text(place, 0.95, "mixtures of the templates", transform=axis.transAxes, va="top", fontsize=9)
-        axis.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9), ncols=3, handletextpad=0.3, columnspacing=1.2)
+        axis.legend(
+            loc="upper left", bbox_to_anchor=(0.0, 0.9), ncols=3, handletextpad=0.3, columnspacing=1.0, fontsize=8
+        )
     return drawing
 
 
