@@ -286,7 +286,7 @@ def figure(found: dict[str, dict[str, Any]], shown: str) -> Any:
         axis = below.subplots()
         names = list(found)
         for method, colour, marker, side in (("templates", VERMILION, "s", -0.13), ("field", BLUE, "o", 0.13)):
-            label = {"templates": "mixtures and harmonics", "field": "mixtures and Gaussian process"}[method]
+            label = {"templates": "mixtures, harmonics", "field": "mixtures, Gaussian process"}[method]
             for i, name in enumerate(names):
                 r = found[name][method]
                 ends = np.abs(np.array([r["95%"], r["68%"]]) - r["median"])
