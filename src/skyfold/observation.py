@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import equinox as eqx
@@ -96,7 +97,7 @@ class Observation(eqx.Module):
         """Way from one vector of expected data to another, in coordinates in which the Fisher information is one.
 
         By quadrature along the straight line between them, which is exact to 1e-6 for counts and for normal data:
-        2 sqrt(m) for counts. Shape (n_data,). Data that are correlated need their own.
+        2 sqrt(m) for counts. Shape (n_data,). Data that are correlated need their own, and their own `whitening`.
         """
         path = start + 0.5 * (1.0 + _NODES[:, None]) * (end - start)
         information = jax.vmap(self.fisher)(path)
@@ -104,6 +105,11 @@ class Observation(eqx.Module):
         some = information > 0
         slope = jnp.where(some, jnp.sqrt(jnp.where(some, information, 1.0)), 0.0)
         return 0.5 * (end - start) * (jnp.asarray(_WEIGHTS) @ slope)
+
+    def whitening(self, expected: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        """Derivative of `displacement` at its start: a linear function from changes of expected data to (n_data,)."""
+        root = jnp.sqrt(self.fisher(expected))
+        return lambda change: root * change
 
     def statistic(self, expected: jax.Array) -> jax.Array:
         """Statistic as the field prints it (C-stat, chi-squared)."""

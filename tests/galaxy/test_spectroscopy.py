@@ -136,6 +136,7 @@ def test_nuisances_are_integrated_out_exactly():
     np.testing.assert_allclose(o.information(m, jnp.asarray(slopes)), slopes @ inverse @ slopes.T, rtol=1e-9)
     across = np.asarray(jax.jacfwd(lambda e: o.displacement(m, e))(m)) @ slopes.T
     np.testing.assert_allclose(across.T @ across, slopes @ inverse @ slopes.T, rtol=1e-9)
+    np.testing.assert_allclose(jax.vmap(o.whitening(m))(jnp.asarray(slopes)), across.T, rtol=1e-9, atol=1e-12)
     assert not o.independent
     with pytest.raises(SkyfoldError, match="no datum"):
         o.pointwise(m)

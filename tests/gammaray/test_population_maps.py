@@ -20,6 +20,8 @@ from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.regions import Band, Disc
 from skyfold.gammaray.source_counts import BrokenPowerLaw
 from skyfold.gammaray.templates import Isotropic, Template
+from skyfold.inference.conjugate import offsets
+from skyfold.inference.straight import rows
 from skyfold.parameters import Value, parameter
 
 pytest.importorskip("astropy_healpix")
@@ -86,6 +88,18 @@ def test_cases_of_nptfit(shared: Path) -> None:
         pointwise = np.asarray(bound.pointwise(bound.predict(model)))
         np.testing.assert_allclose(pointwise[:5], case["first5_pixel_loglike"], rtol=1e-8)
         assert pointwise.sum() == pytest.approx(case["loglike_reference"], abs=1e-6)
+
+
+def test_samples_of_the_metric_know_the_scores_of_pixels(fitted: sf.Posterior) -> None:
+    z = np.linspace(-0.3, 0.4, fitted.ndim)
+    (scores,) = jax.jit(rows)(fitted.kernel, z)
+    assert scores.shape == (fitted.ndim, fitted.kernel.pairs[0][1].n_data)
+    metric = np.asarray(fitted.metric(z))
+    np.testing.assert_allclose(np.eye(fitted.ndim) + scores @ scores.T, metric, rtol=1e-8, atol=1e-8)
+    around, missed, _ = offsets(fitted, z, 512, np.random.default_rng(1))
+    assert missed.max() < 1e-3
+    root = np.linalg.cholesky(metric)
+    np.testing.assert_allclose(np.cov((around @ root).T), np.eye(fitted.ndim), atol=0.25)
 
 
 @pytest.mark.slow

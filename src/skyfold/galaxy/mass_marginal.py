@@ -11,6 +11,8 @@ priors, by a quadrature of one dimension for a log-uniform prior.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
@@ -208,6 +210,9 @@ class MassMarginal(Observation):
         length = self._conditional(start)
         mass = jnp.clip(jnp.sqrt(length.centre**2 + length.width**2), length.low, length.high)
         return mass / length.width * (direction(end) - direction(start))
+
+    def whitening(self, expected: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        return jax.linearize(partial(self.displacement, expected), expected)[1]
 
     def statistic(self, expected: jax.Array) -> jax.Array:
         return self.likelihood.deviance(self.scaled(expected))

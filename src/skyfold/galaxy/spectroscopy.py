@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -209,7 +210,13 @@ class Spectroscopy(Observation):
         if not self.marginalises:
             return super().displacement(start, end)
         # nuisances change little with the expected data: those of the start will do
-        return nuisances.whitened((end - start) / self.likelihood.sigma, self._whitened(start)[1])
+        return self.whitening(start)(end - start)
+
+    def whitening(self, expected: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        if not self.marginalises:
+            return super().whitening(expected)
+        columns = self._whitened(expected)[1]
+        return lambda change: nuisances.whitened(change / self.likelihood.sigma, columns)
 
     def statistic(self, expected: jax.Array) -> jax.Array:
         if not self.marginalises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -295,6 +296,17 @@ class CountsMap(Observation):
         if isinstance(self.likelihood, CompoundPoisson):
             return self.likelihood.information(expected, jacobian)
         return super().information(expected, jacobian)
+
+    def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
+        if isinstance(self.likelihood, CompoundPoisson):
+            # the scores of its pixels are known, but no coordinates of which they are the derivatives: straight
+            return self.whitening(start)(end - start)
+        return super().displacement(start, end)
+
+    def whitening(self, expected: jax.Array) -> Callable[[jax.Array], jax.Array]:
+        if isinstance(self.likelihood, CompoundPoisson):
+            return jax.linearize(self.likelihood.pointwise, expected)[1]
+        return super().whitening(expected)
 
     def with_data(self, data: Any) -> Self:
         """Same map with other counts of the fitted pixels, (n_data,).

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compilation import jit
-from skyfold.inference.straight import lift
+from skyfold.inference.straight import lift, whitening
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def descend(
 
 def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any]:
     """Product with the metric at a point, and pull-back of vectors of data with unit information."""
-    _, push = jax.linearize(partial(lift, kernel, centre), centre)
+    push = whitening(kernel, centre)
     pull = jax.linear_transpose(push, centre)
 
     def product(v: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ is a priori and near the centre normal with covariance :math:`\bar M = 1 + \bar 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,10 +35,16 @@ def lift(kernel: Kernel, centre: jax.Array, z: jax.Array) -> tuple[jax.Array, ..
     return tuple(observation.displacement(start, end) for observation, start, end in ends)
 
 
+def whitening(kernel: Kernel, centre: jax.Array) -> Callable[[jax.Array], tuple[jax.Array, ...]]:
+    """Derivative of x at the centre: a linear function of tangents (ndim,)."""
+    middle, push = jax.linearize(kernel.expected, centre)
+    white = [o.whitening(m) for o, m in zip(kernel.observations(centre), middle, strict=True)]
+    return lambda tangent: tuple(w(change) for w, change in zip(white, push(tangent), strict=True))
+
+
 def rows(kernel: Kernel, centre: jax.Array) -> tuple[jax.Array, ...]:
     """Derivative of x by z at the centre, (ndim, n) for every observation."""
-    _, push = jax.linearize(partial(lift, kernel, centre), centre)
-    return jax.vmap(push)(jnp.eye(centre.size))
+    return jax.vmap(whitening(kernel, centre))(jnp.eye(centre.size))
 
 
 def _straight(kernel: Kernel, centre: jax.Array, j: tuple[jax.Array, ...], z: jax.Array, bent: bool) -> jax.Array:
