@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from skyfold.galaxy.filters import Filter
     from skyfold.galaxy.galaxy import Galaxy
     from skyfold.galaxy.igm import Inoue2014, Madau1995
+    from skyfold.galaxy.line_fluxes import LineFluxes
     from skyfold.galaxy.mass_marginal import MassMarginal, mass_draws
     from skyfold.galaxy.metallicity import ConstantMetallicity, EvolvingMetallicity, LogNormalMetallicity
     from skyfold.galaxy.nebular import Nebular, NebularGrid
@@ -80,6 +81,7 @@ _HOMES = {
     "GaussianProcessSFH": "skyfold.galaxy.sfh",
     "Inoue2014": "skyfold.galaxy.igm",
     "KriekConroy": "skyfold.galaxy.dust",
+    "LineFluxes": "skyfold.galaxy.line_fluxes",
     "LogNormalMetallicity": "skyfold.galaxy.metallicity",
     "LogNormalSFH": "skyfold.galaxy.sfh",
     "Madau1995": "skyfold.galaxy.igm",

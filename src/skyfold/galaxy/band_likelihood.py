@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
 
-from skyfold.likelihoods import Likelihood
+from skyfold.errors import SkyfoldError
+from skyfold.likelihoods import Gaussian, Likelihood
 
 
 class BandFluxes(Likelihood):
@@ -99,3 +101,59 @@ class BandFluxes(Likelihood):
     def with_data(self, data: Any) -> Self:
         data = np.where(np.isfinite(self.sigma), np.asarray(data, dtype=np.float64), 0.0)
         return eqx.tree_at(lambda x: x.data, self, data)
+
+
+def checked_likelihood(
+    name: str,
+    what: str,
+    labels: Sequence[str],
+    data: np.ndarray,
+    sigma: np.ndarray,
+    missing: Any,
+    upper_limits: Any,
+    floor: float,
+    outliers: float | None,
+) -> Likelihood:
+    """Likelihood of data (n,) in one unit, normal where that is enough.
+
+    Parameters
+    ----------
+    name, what, labels : of the observation, of what a datum is ("band" or "line"), and of each datum; for messages.
+    data, sigma : (n,) NaN where missing.
+    missing, upper_limits : (n,) booleans or None. Where `missing` is given, all false included, the likelihood is
+        `BandFluxes`.
+    floor : fraction of the data that is added to the errors in quadrature, but for limits.
+    outliers : degrees of freedom of Student's t, or None.
+
+    Raises
+    ------
+    SkyfoldError
+        If shapes differ, errors are not positive, nothing is left, or a setting makes no sense.
+    """
+    n = len(labels)
+    limit = np.zeros(n, dtype=bool) if upper_limits is None else np.asarray(upper_limits, dtype=bool)
+    absent = np.zeros(n, dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    if not (data.shape == sigma.shape == limit.shape == absent.shape == (n,)):
+        raise SkyfoldError(
+            f"'{name}' has {n} {what}s; flux, error, missing and upper_limits must have one entry each, and have the "
+            f"shapes {data.shape}, {sigma.shape}, {absent.shape} and {limit.shape}."
+        )
+    absent = absent | ~np.isfinite(data) | ~np.isfinite(sigma)
+    if absent.all():
+        raise SkyfoldError(f"'{name}': every {what} is missing; there is nothing to fit.")
+    bad = ~absent & ~(sigma > 0)
+    if bad.any():
+        raise SkyfoldError(
+            f"'{name}': the error in {labels[int(np.argmax(bad))]} is {sigma[bad][0]:g}; errors must be "
+            f"positive. Mark the {what} as missing, or give its error."
+        )
+    if not floor >= 0:
+        raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the flux, 0 or more.")
+    if outliers is not None and not outliers > 0:
+        raise SkyfoldError(
+            f"'{name}': outliers = {outliers!r}; it is the degrees of freedom of Student's t, such as 3."
+        )
+    sigma = np.where(limit, sigma, np.hypot(sigma, floor * np.abs(data)))
+    if missing is None and not absent.any() and not limit.any() and outliers is None:
+        return Gaussian(data, sigma)
+    return BandFluxes(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)

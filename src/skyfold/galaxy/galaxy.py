@@ -240,6 +240,21 @@ class Galaxy(Component):
         """Rate of photons that ionise hydrogen, before dust, 1/s."""
         return jnp.sum(self.weights() * self.ssp.ionising)
 
+    def line_luminosities(self) -> jax.Array:
+        """Luminosities of the gas's lines behind the galaxy's dust, Lsun (n_line,), in the order of its grid.
+
+        Raises
+        ------
+        SkyfoldError
+            If the galaxy has no gas.
+        """
+        if self.nebular is None:
+            raise SkyfoldError("Galaxy: without gas there are no lines; give nebular=.")
+        lines = self.nebular.lines(self.weights().sum(axis=0) * self.ssp.ionising)
+        if self.dust is None:
+            return lines
+        return lines * self.dust.transmission(jnp.asarray(self.nebular.grid.line_wave))[0]
+
     def bolometric_luminosity(self) -> jax.Array:
         """Luminosity over all wavelengths of the grid, Lsun."""
         return -jnp.trapezoid(self.evaluate(), LIGHT / jnp.asarray(self.ssp.wave))

@@ -17,13 +17,12 @@ from skyfold.annotation import Annotation
 from skyfold.compilation import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.band_likelihood import BandFluxes
+from skyfold.galaxy.band_likelihood import checked_likelihood
 from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error
 from skyfold.galaxy.filters import AB_JY, Filter
 from skyfold.galaxy.galaxy import NJY, Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.galaxy.ssp import LIGHT
-from skyfold.likelihoods import Gaussian
 from skyfold.observation import Observation
 from skyfold.parameters import Parameter, is_symbol, parameters_in, substitute
 
@@ -374,35 +373,11 @@ def _likelihood(
     floor: float,
     outliers: float | None,
 ) -> Any:
-    n = len(curves)
     pivots = np.array([f.pivot for f in curves])
     data, sigma = in_njy(name, flux, error, unit, pivots)
-    limit = np.zeros(n, dtype=bool) if upper_limits is None else np.asarray(upper_limits, dtype=bool)
-    absent = np.zeros(n, dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
-    if not (data.shape == sigma.shape == limit.shape == absent.shape == (n,)):
-        raise SkyfoldError(
-            f"'{name}' has {n} filters; flux, error, missing and upper_limits must have one entry each, and have the "
-            f"shapes {data.shape}, {sigma.shape}, {absent.shape} and {limit.shape}."
-        )
-    absent = absent | ~np.isfinite(data) | ~np.isfinite(sigma)
-    if absent.all():
-        raise SkyfoldError(f"'{name}': every band is missing; there is nothing to fit.")
-    bad = ~absent & ~(sigma > 0)
-    if bad.any():
-        raise SkyfoldError(
-            f"'{name}': the error in {curves[int(np.argmax(bad))].name} is {sigma[bad][0]:g}; errors must be "
-            "positive. Mark the band as missing, or give its error."
-        )
-    if not floor >= 0:
-        raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the flux, 0 or more.")
-    if outliers is not None and not outliers > 0:
-        raise SkyfoldError(
-            f"'{name}': outliers = {outliers!r}; it is the degrees of freedom of Student's t, such as 3."
-        )
-    sigma = np.where(limit, sigma, np.hypot(sigma, floor * np.abs(data)))
-    if missing is None and not absent.any() and not limit.any() and outliers is None:
-        return Gaussian(data, sigma)
-    return BandFluxes(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)
+    return checked_likelihood(
+        name, "band", [f.name for f in curves], data, sigma, missing, upper_limits, floor, outliers
+    )
 
 
 def in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

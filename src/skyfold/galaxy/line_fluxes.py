@@ -1,0 +1,154 @@
+"""Line fluxes: measured fluxes of emission lines as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.annotation import Annotation
+from skyfold.component import Sum
+from skyfold.errors import SkyfoldError
+from skyfold.galaxy.band_likelihood import checked_likelihood
+from skyfold.galaxy.galaxy import MPC, Galaxy
+from skyfold.observation import Observation
+
+#: Unit of data and expected data, erg/s/cm^2.
+UNIT = 1e-17
+
+
+class LineFluxes(Observation):
+    r"""Fluxes of emission lines of ionised gas, corrected for the absorption lines of the stars.
+
+    .. math:: F_l = \frac{T_\mathrm{dust}(\lambda_l)\, T_\mathrm{IGM}\, L_l}{4 \pi d_L^2}
+
+    with the luminosities of `Nebular`, behind the dust of young stars. Data and expected data are in 1e-17 erg/s/cm^2.
+
+    Parameters
+    ----------
+    lines : names of the lines as in the galaxy's `NebularGrid`, one for each datum; a tuple of names is a blend, whose
+        fluxes add up.
+    flux, error : (n_line,) fluxes and standard deviations. NaN in either, or a true `missing`, marks a line that was
+        not observed.
+    unit : of both, as astropy understands it; quantities carry their own.
+    missing : (n_line,) booleans, optional.
+    upper_limits : (n_line,) booleans: there `flux` is an upper limit and `error` the standard deviation of the noise.
+    floor : error of the calibration or of the grid as a fraction of the observed flux, added in quadrature.
+    outliers : degrees of freedom of Student's t in place of the normal distribution; None for normal noise.
+    name : name in tables and plots.
+
+    Raises
+    ------
+    SkyfoldError
+        If shapes differ, a unit is no flux, errors are not positive or nothing is left; when it meets a model, if that
+        has no gas or its gas no such line.
+
+    Examples
+    --------
+    >>> lines = galaxy.LineFluxes(["H_alpha", ("OII_3727", "OII_3730")], [31.0, 12.0], [1.5, 0.9])
+    """
+
+    members: tuple[Any, ...] | None
+
+    def __init__(
+        self,
+        lines: Sequence[str | Sequence[str]],
+        flux: Any,
+        error: Any,
+        unit: str = "1e-17 erg / (s cm2)",
+        *,
+        missing: Any = None,
+        upper_limits: Any = None,
+        floor: float = 0.0,
+        outliers: float | None = None,
+        name: str = "lines",
+    ) -> None:
+        blends = tuple((line,) if isinstance(line, str) else tuple(line) for line in lines)
+        data, sigma = (_in_unit(name, what, v, unit) for what, v in (("flux", flux), ("error", error)))
+        self.likelihood = checked_likelihood(
+            name, "line", [" + ".join(b) for b in blends], data, sigma, missing, upper_limits, floor, outliers
+        )
+        self.annotation = Annotation((name, blends))
+        self.members = None
+
+    @property
+    def name(self) -> str:
+        """Name in tables, plots and files."""
+        return str(self.annotation.value[0])
+
+    @property
+    def lines(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the lines of each datum."""
+        return tuple(self.annotation.value[1])
+
+    def bound(self, model: Any) -> Self:
+        """Look up the lines in the grids of a model's gas.
+
+        Raises
+        ------
+        SkyfoldError
+            If the model is no galaxy with gas, or no grid has a line.
+        """
+        members = tuple(self._members(part) for part in _galaxies(model))
+        if all(m is None for m in members):
+            raise SkyfoldError(f"'{self.name}': the model has no gas that could shine; give the galaxy nebular=.")
+        return eqx.tree_at(lambda o: o.members, self, members, is_leaf=lambda x: x is None)
+
+    def predict(self, model: Any) -> jax.Array:
+        """Return the expected fluxes, 1e-17 erg/s/cm^2, (n_line,), of a galaxy without free parameters, or a sum."""
+        if self.members is None:
+            return self.bound(model).predict(model)
+        total = jnp.zeros(self.n_data)
+        for part, members in zip(_galaxies(model), self.members, strict=True):
+            if members is not None:
+                total = total + jnp.asarray(members) @ _arriving(part)
+        return total
+
+    def _members(self, part: Galaxy) -> np.ndarray | None:
+        """Which lines of a galaxy's gas add up to each datum, (n_line, n_grid)."""
+        if part.nebular is None:
+            return None
+        known = part.nebular.grid.line_names
+        absent = [line for blend in self.lines for line in blend if line not in known]
+        if absent:
+            raise SkyfoldError(
+                f"'{self.name}': the galaxy's gas has no line '{absent[0]}'; its grid has {', '.join(known)}."
+            )
+        return np.array([[float(k in blend) for k in known] for blend in self.lines])
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {', '.join(' + '.join(b) for b in self.lines)}"
+
+
+def _galaxies(model: Any) -> tuple[Galaxy, ...]:
+    parts = model.parts if isinstance(model, Sum) else (model,)
+    for part in parts:
+        if not isinstance(part, Galaxy):
+            raise SkyfoldError(f"LineFluxes sees galaxies, as of galaxy.Galaxy, or sums of them, not {part!r}.")
+    return tuple(parts)
+
+
+def _arriving(model: Galaxy) -> jax.Array:
+    """Fluxes of all lines of the gas that arrive, 1e-17 erg/s/cm^2."""
+    light = model.line_luminosities() * model.ssp.lsun
+    if model.igm is not None:
+        wave = jnp.asarray(model.nebular.grid.line_wave) * (1.0 + model.redshift)
+        light = light * model.igm.transmission(wave, model.redshift)
+    return light / (4.0 * jnp.pi * (model.luminosity_distance() * MPC) ** 2 * UNIT)
+
+
+def _in_unit(name: str, what: str, value: Any, unit: str) -> np.ndarray:
+    import astropy.units as u
+
+    try:
+        quantity = value if hasattr(value, "to_value") else u.Quantity(np.asarray(value, dtype=np.float64), unit)
+        return np.asarray(quantity.to_value(UNIT * u.erg / (u.s * u.cm**2)), dtype=np.float64)
+    except (ValueError, TypeError, u.UnitConversionError) as problem:
+        raise SkyfoldError(
+            f"'{name}': the {what} is no flux in a unit that astropy knows ({problem}). Give numbers and "
+            "unit='erg / (s cm2)', or quantities."
+        ) from problem
