@@ -122,7 +122,7 @@ def posterior(name: str, data: Path, reference: Path) -> sf.Posterior:
 
 def method(name: str, case: str) -> Any:
     """Settings of a method; those of variational inference share one optimisation."""
-    if name in ("vi", "psis", "adaptive", "mcmc"):
+    if name in ("vi", "psis", "adaptive"):
         correction = {"vi": "none"}.get(name, name)
         draws = 16_384 if (case, name) == ("full", "psis") else 4096
         return sf.VI(family="flow", correction=correction, draws=draws, particles=8, patience=8, steps=10_000)
@@ -267,7 +267,7 @@ def cost_table(found: dict[str, dict[str, Any]]) -> str:
 
 def full_table(found: dict[str, dict[str, Any]]) -> str:
     """Marginals of the full model: variational inference against chains."""
-    runs = {m: found.get(f"full.{m}") for m in ("nuts", "vi", "psis", "adaptive", "mcmc")}
+    runs = {m: found.get(f"full.{m}") for m in ("nuts", "vi", "psis", "adaptive")}
     base = runs["nuts"]
     others = {m: r for m, r in runs.items() if r and m != "nuts"}
     if base is None and not others:
