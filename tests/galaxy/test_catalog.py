@@ -97,6 +97,22 @@ def test_limits_enter_the_integral_over_the_mass(level, prior):
     assert st.kstest(np.interp(drawn, grid, cumulative / cumulative[-1]), "uniform").pvalue > 0.5
 
 
+@pytest.mark.parametrize(("error", "noise"), [(1.0, 0.1), (5.0, 1.0)])
+@pytest.mark.parametrize("prior", [sf.LogUniform(1e5, 1e13), sf.Uniform(0.0, 1e13)])
+def test_masses_obey_limits_that_contradict_the_measured_bands(error, noise, prior):
+    data, sigma, limit = np.array([100.0, 50.0]), np.array([error, noise]), np.array([False, True])
+    fluxes = Fluxes.of(data, sigma, limit)
+    drawn = np.asarray(_masses(prior, fluxes, np.full((200, 2), 1e-9), (np.arange(200) + 0.5) / 200))
+    mass = np.linspace(3e10, 8e10, 200_001)
+    logs = st.norm.logpdf(100.0, 1e-9 * mass, error) + st.norm.logcdf((50.0 - 1e-9 * mass) / noise)
+    logs -= np.log(mass) if isinstance(prior, sf.LogUniform) else 0.0
+    density = np.exp(logs - logs.max())
+    total = np.cumsum(density) / density.sum()
+    for share in (0.1, 0.5, 0.9):
+        exact = np.interp([share - 0.01, share + 0.01], total, mass)
+        assert exact[0] < np.quantile(drawn, share) < exact[1]
+
+
 def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path, monkeypatch):
     table, truth = catalogue()
     common = {"mass": MASS, "settings": SETTINGS, "redshift_table": table_of_redshifts(), "limit": "{}_limit"}

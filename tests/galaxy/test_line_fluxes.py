@@ -116,6 +116,15 @@ def test_bad_input_is_refused():
         sf.Posterior((dark, LineFluxes(["H_beta"], [1.0], [1.0])))
     with pytest.raises(SkyfoldError, match="without gas there are no lines"):
         dark.line_luminosities()
+    with pytest.raises(SkyfoldError, match="has a unit and the other none"):
+        LineFluxes(["H_beta"], [1.0] * u.W / u.m**2, [1.0])
+    with pytest.raises(SkyfoldError, match="each once"):
+        LineFluxes([("H_beta", "H_beta")], [1.0], [1.0])
+    with pytest.raises(SkyfoldError, match="bound to another model"):
+        LineFluxes("H_beta", [1.0], [1.0]).bound(model).predict(model + dark)
+    assert np.isinf(
+        LineFluxes(["H_alpha", "H_beta"], np.ma.array([1.0, 1.0], mask=[True, False]), [1, 1]).likelihood.sigma[0]
+    )
     with pytest.raises(SkyfoldError, match="LineFluxes sees galaxies"):
         LineFluxes(["H_beta"], [1.0], [1.0]).predict(3.0)
 

@@ -56,7 +56,7 @@ class LineFluxes(Observation):
 
     def __init__(
         self,
-        lines: Sequence[str | Sequence[str]],
+        lines: str | Sequence[str | Sequence[str]],
         flux: Any,
         error: Any,
         unit: str = "1e-17 erg / (s cm2)",
@@ -67,7 +67,15 @@ class LineFluxes(Observation):
         outliers: float | None = None,
         name: str = "lines",
     ) -> None:
-        blends = tuple((line,) if isinstance(line, str) else tuple(line) for line in lines)
+        given = [lines] if isinstance(lines, str) else lines
+        blends = tuple((line,) if isinstance(line, str) else tuple(line) for line in given)
+        for blend in blends:
+            if not blend or len(set(blend)) < len(blend):
+                raise SkyfoldError(f"'{name}': a blend needs one name or more, each once, not {blend}.")
+        if hasattr(flux, "to_value") != hasattr(error, "to_value"):
+            raise SkyfoldError(
+                f"'{name}': one of flux and error has a unit and the other none; give both as quantities, or neither."
+            )
         data, sigma = (_in_unit(name, what, v, unit) for what, v in (("flux", flux), ("error", error)))
         self.likelihood = checked_likelihood(
             name, "line", [" + ".join(b) for b in blends], data, sigma, missing, upper_limits, floor, outliers
@@ -91,7 +99,7 @@ class LineFluxes(Observation):
         Raises
         ------
         SkyfoldError
-            If the model is no galaxy with gas, or no grid has a line.
+            If the model is no galaxy with gas, or the grid of one of its galaxies lacks a line.
         """
         members = tuple(self._members(part) for part in _galaxies(model))
         if all(m is None for m in members):
@@ -99,11 +107,16 @@ class LineFluxes(Observation):
         return eqx.tree_at(lambda o: o.members, self, members, is_leaf=lambda x: x is None)
 
     def predict(self, model: Any) -> jax.Array:
-        """Return the expected fluxes, 1e-17 erg/s/cm^2, (n_line,), of a galaxy without free parameters, or a sum."""
+        """Return the expected fluxes, 1e-17 erg/s/cm^2, (n_line,), of a galaxy without free parameters, or a sum.
+
+        A bound observation predicts for the model that it is bound to.
+        """
         if self.members is None:
             return self.bound(model).predict(model)
-        total = jnp.zeros(self.n_data)
-        for part, members in zip(_galaxies(model), self.members, strict=True):
+        parts, total = _galaxies(model), jnp.zeros(self.n_data)
+        if [p.nebular is None for p in parts] != [m is None for m in self.members]:
+            raise SkyfoldError(f"'{self.name}' is bound to another model; bind it to this one: lines.bound(model).")
+        for part, members in zip(parts, self.members, strict=True):
             if members is not None:
                 total = total + jnp.asarray(members) @ _arriving(part)
         return total
@@ -145,8 +158,10 @@ def _in_unit(name: str, what: str, value: Any, unit: str) -> np.ndarray:
     import astropy.units as u
 
     try:
-        quantity = value if hasattr(value, "to_value") else u.Quantity(np.asarray(value, dtype=np.float64), unit)
-        return np.asarray(quantity.to_value(UNIT * u.erg / (u.s * u.cm**2)), dtype=np.float64)
+        if not hasattr(value, "to_value"):
+            # masked entries are lines that were not observed
+            value = u.Quantity(np.ma.filled(np.ma.asarray(value, dtype=np.float64), np.nan), unit)
+        return np.asarray(value.to_value(UNIT * u.erg / (u.s * u.cm**2)), dtype=np.float64)
     except (ValueError, TypeError, u.UnitConversionError) as problem:
         raise SkyfoldError(
             f"'{name}': the {what} is no flux in a unit that astropy knows ({problem}). Give numbers and "

@@ -11,6 +11,7 @@ peak, from there down over the width that the measured bands leave, and over ln 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
 
-from skyfold.galaxy.mass_marginal import conditional, log_evidence, support
+from skyfold.galaxy.mass_marginal import Conditional, conditional, log_evidence, support
 from skyfold.kernel import Kernel
 from skyfold.parameters import Prior
 
@@ -81,28 +82,7 @@ def log_marginal(prior: Prior, fluxes: Fluxes, expected: jax.Array) -> jax.Array
     c = conditional(prior, precision, cross)
     if fluxes.limit is None:
         return at_best + log_evidence(c)
-    slope, level = expected * fluxes.inverse, fluxes.limit * fluxes.inverse
-    there = fluxes.inverse > 0
-
-    def below(mass: jax.Array) -> jax.Array:
-        """Log-probability of all limits at masses (m,)."""
-        return jnp.sum(jnp.where(there, log_ndtr(level - mass[:, None] * slope), 0.0), axis=1)
-
-    peak = jnp.clip(c.centre, c.low, c.high)
-    curvature = c.width**-2.0
-    for _ in range(_NEWTON):
-        x = level - peak * slope
-        ratio = jnp.where(there, jnp.exp(-0.5 * x**2 - 0.5 * jnp.log(2 * jnp.pi) - log_ndtr(x)), 0.0)
-        curvature = c.width**-2.0 + jnp.sum(slope**2 * ratio * (x + ratio))
-        gradient = (c.centre - peak) * c.width**-2.0 - jnp.sum(slope * ratio)
-        peak = jnp.clip(peak + gradient / curvature, c.low, c.high)
-    narrow = curvature**-0.5
-    ends = [
-        jnp.clip(edge, c.low, c.high)
-        for edge in (peak - _WIDTHS * c.width, peak - _WIDTHS * narrow, peak + _WIDTHS * narrow)
-    ]
-    if c.inverse:
-        ends[0] = jnp.minimum(jnp.maximum(ends[0], 0.02 * peak), ends[1])
+    below, ends = _pieces(c, fluxes, expected)
     total = []
     for start, stop, n, in_log in (
         (ends[1], ends[2], _RULES[0], False),
@@ -124,6 +104,32 @@ def log_marginal(prior: Prior, fluxes: Fluxes, expected: jax.Array) -> jax.Array
     return at_best + c.log_factor + jax.scipy.special.logsumexp(jnp.concatenate(total))
 
 
+def _pieces(c: Conditional, fluxes: Fluxes, expected: jax.Array) -> tuple[Callable[[jax.Array], jax.Array], list[Any]]:
+    """Log-probability of all limits at masses (m,), and masses that divide the range: wide, about the peak, its top."""
+    slope, level = expected * fluxes.inverse, fluxes.limit * fluxes.inverse
+    there = fluxes.inverse > 0
+
+    def below(mass: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.where(there, log_ndtr(level - mass[:, None] * slope), 0.0), axis=1)
+
+    peak = jnp.clip(c.centre, c.low, c.high)
+    curvature = c.width**-2.0
+    for _ in range(_NEWTON):
+        x = level - peak * slope
+        ratio = jnp.where(there, jnp.exp(-0.5 * x**2 - 0.5 * jnp.log(2 * jnp.pi) - log_ndtr(x)), 0.0)
+        curvature = c.width**-2.0 + jnp.sum(slope**2 * ratio * (x + ratio))
+        gradient = (c.centre - peak) * c.width**-2.0 - jnp.sum(slope * ratio)
+        peak = jnp.clip(peak + gradient / curvature, c.low, c.high)
+    narrow = curvature**-0.5
+    ends = [
+        jnp.clip(edge, c.low, c.high)
+        for edge in (peak - _WIDTHS * c.width, peak - _WIDTHS * narrow, peak + _WIDTHS * narrow)
+    ]
+    if c.inverse:
+        ends[0] = jnp.minimum(jnp.maximum(ends[0], 0.02 * peak), ends[1])
+    return below, ends
+
+
 def draw_mass(prior: Prior, fluxes: Fluxes, expected: jax.Array, u: jax.Array) -> jax.Array:
     """Mass (m,) of draws with expected fluxes (m, n) per solar mass, by inversion at `u` (m,) on a grid of masses."""
 
@@ -140,23 +146,18 @@ def draw_mass(prior: Prior, fluxes: Fluxes, expected: jax.Array, u: jax.Array) -
             below = jnp.exp(jnp.linspace(jnp.log(start), jnp.log(middle), _NODES // 3, endpoint=False))
             return jnp.concatenate([below, jnp.linspace(middle, stop, _NODES - _NODES // 3)])
 
-        def log_density(mass: jax.Array) -> jax.Array:
-            """Over M, or over ln M where there is a factor 1/M."""
-            value = -0.5 * ((mass - c.centre) / c.width) ** 2
-            if fluxes.limit is None:
-                return value
-            x = (fluxes.limit - mass[:, None] * flux) * fluxes.inverse
-            return value + jnp.sum(jnp.where(fluxes.inverse > 0, log_ndtr(x), 0.0), axis=1)
-
+        # logarithms of densities over M, or over ln M where there is a factor 1/M
         start, stop = (c.width * end for end in support(c.centre / c.width, c.low / c.width, c.high / c.width))
-        if fluxes.limit is not None:
-            coarse = grid(start, stop)
-            logs = log_density(coarse)
-            holds = logs > jnp.max(logs) - 30.0
-            first, last = jnp.argmax(holds), _NODES - 1 - jnp.argmax(holds[::-1])
-            start, stop = coarse[jnp.maximum(first - 1, 0)], coarse[jnp.minimum(last + 1, _NODES - 1)]
-        mass = grid(start, stop)
-        logs = log_density(mass)
+        if fluxes.limit is None:
+            mass = grid(start, stop)
+            logs = -0.5 * ((mass - c.centre) / c.width) ** 2
+        else:
+            below, (wide, near, top) = _pieces(c, fluxes, flux)
+            top = jnp.minimum(top, stop)
+            n = _NODES // 3
+            tail = jnp.exp(jnp.linspace(jnp.log(c.low), jnp.log(wide), n, endpoint=False)) if c.inverse else wide[None]
+            mass = jnp.concatenate([tail, jnp.linspace(wide, near, n, endpoint=False), jnp.linspace(near, top, n)])
+            logs = -0.5 * ((mass - c.centre) / c.width) ** 2 + below(mass)
         density = jnp.exp(logs - jnp.max(logs))
         place = jnp.log(mass) if c.inverse else mass
         total = jnp.cumsum(0.5 * (density[1:] + density[:-1]) * jnp.diff(place))
