@@ -5,7 +5,7 @@ checkpoint. ``--data`` holds ``fermi_573w_nside128`` and ``bulge``, ``--referenc
 ``posterior_small_models_nuts.json``.
 
     python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER poisson.auto disk.nuts
-    python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER full.vi full.psis full.nuts
+    python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER full.vi full.psis full.mcmc full.nuts
     python benchmarks/galactic_centre.py --out FOLDER --table docs/gammaray_inference.md
 
 The models: ``poisson``, 6 norms of smooth templates; ``disk``, these and a population of point sources in the disk, 12
@@ -122,7 +122,7 @@ def posterior(name: str, data: Path, reference: Path) -> sf.Posterior:
 
 def method(name: str, case: str) -> Any:
     """Settings of a method; those of variational inference share one optimisation."""
-    if name in ("vi", "psis", "adaptive"):
+    if name in ("vi", "psis", "mcmc", "adaptive"):
         correction = {"vi": "none"}.get(name, name)
         draws = 16_384 if (case, name) == ("full", "psis") else 4096
         return sf.VI(family="flow", correction=correction, draws=draws, particles=8, patience=8, steps=10_000)
@@ -267,7 +267,7 @@ def cost_table(found: dict[str, dict[str, Any]]) -> str:
 
 def full_table(found: dict[str, dict[str, Any]]) -> str:
     """Marginals of the full model: variational inference against chains."""
-    runs = {m: found.get(f"full.{m}") for m in ("nuts", "vi", "psis", "adaptive")}
+    runs = {m: found.get(f"full.{m}") for m in ("nuts", "vi", "psis", "mcmc", "adaptive")}
     base = runs["nuts"]
     others = {m: r for m, r in runs.items() if r and m != "nuts"}
     if base is None and not others:

@@ -26,8 +26,9 @@ METHODS = {
     "auto": (VERMILION, "-"),
     "vi": (GREEN, "--"),
     "psis": (PURPLE, ":"),
+    "mcmc": (VERMILION, "-."),
 }
-LABELS = {"vi": "flow", "psis": "flow, weighted"}
+LABELS = {"vi": "flow", "psis": "flow, weighted", "mcmc": "flow, then chains"}
 #: Parameters in the figures, and their names there; left out are slopes of which the data say nothing.
 SYMBOLS = {
     "disk": {

@@ -166,7 +166,7 @@ def test_fits_agree_with_single_ones_and_go_on_after_a_stop(tmp_path, monkeypatc
 
 
 def test_posteriors_are_neither_narrower_nor_shifted_on_average():
-    """Against half a million prior draws weighted by their likelihood, for wide and curved posteriors.
+    """Against half a million prior draws weighted by their likelihood, for wide and curved posteriors, in two tries.
 
     Errors of single fits average out; weights that depend on the proposals' adaptation, or tests that look at the
     likeliest part of the posterior alone, do not.
@@ -186,13 +186,15 @@ def test_posteriors_are_neither_narrower_nor_shifted_on_average():
     error = np.hypot(300.0, 0.05 * flux)
     data = flux + error * rng.standard_normal(flux.shape)
     rows = Rows(np.arange(n), data, error, np.zeros(data.shape, bool))
-    found = work._explored(rows, np.arange(n), n, 1, 0)
+    first, former = work._explored(rows, np.arange(n), n, 0, None)
+    second, _ = work._explored(rows, np.arange(n), n, 1, former)
     many = rng.standard_normal((2**19, work.template.ndim))
     fluxes = np.asarray(library_fluxes(work.template.kernel, many))
     marginal = jax.jit(lambda f, x: jax.vmap(lambda one: log_marginal(mass, f, one))(x))
-    offs, ratios = [], []
     values = np.concatenate([np.asarray(v).reshape(len(many), -1) for v in work.template.values(many).values()], axis=1)
-    for i in np.flatnonzero(found["passed"]):
+    offs: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    ratios: dict[int, list[np.ndarray]] = {0: [], 1: []}
+    for i in range(n):
         logs = np.asarray(marginal(Fluxes.of(data[i], error[i], rows.limit[i]), fluxes))
         weights = np.exp(logs - logs.max())
         weights /= weights.sum()
@@ -200,11 +202,15 @@ def test_posteriors_are_neither_narrower_nor_shifted_on_average():
             continue
         mean = weights @ values
         sd = np.sqrt(weights @ (values - mean) ** 2)
-        offs.append((found["mean"][i, :-1] - mean) / sd)
-        ratios.append(found["sd"][i, :-1] / sd)
-    assert len(offs) >= n // 2
-    assert np.max(np.abs(np.mean(offs, axis=0))) < 0.035
-    assert abs(np.mean(ratios) - 1.0) < 0.008
+        for attempt, found in enumerate((first, second)):
+            if found["passed"][i]:
+                offs[attempt].append((found["mean"][i, :-1] - mean) / sd)
+                ratios[attempt].append(found["sd"][i, :-1] / sd)
+    for attempt in (0, 1):
+        assert len(offs[attempt]) >= n // 2
+        assert np.max(np.abs(np.mean(offs[attempt], axis=0))) < 0.035
+        assert abs(np.mean(ratios[attempt]) - 1.0) < 0.008
+    assert np.mean(second["effective"]) > 1.25 * np.mean(first["effective"])
 
 
 def test_halves_that_found_different_modes_do_not_pass():

@@ -19,8 +19,8 @@ from skyfold.kernel import Kernel
 
 #: Points whose fluxes are computed at once: what they need stays in the processor's cache.
 BLOCK = 16
-#: Longest step of Fisher scoring in a coordinate; share of a Laplace approximation's covariance in a component's.
-_LONGEST, _SHARE = 1.5, 0.5
+#: Longest step of Fisher scoring in a coordinate; factor on a Laplace approximation's covariance in a component's.
+_LONGEST, _WIDER = 1.5, 1.5
 #: Passes of expectation-maximisation after each round.
 _PASSES = 2
 
@@ -35,6 +35,7 @@ class Found(NamedTuple):
     log_weights : (n,) of the unnormalised posterior: their mean is the evidence.
     proposal, target : (m,) log density of the mean of all proposals, the library among them, and of the unnormalised
         posterior, at the points that they are tested at.
+    mixture : what the draws that are not the library's come from.
     """
 
     z: Any
@@ -42,6 +43,15 @@ class Found(NamedTuple):
     log_weights: Any
     proposal: Any
     target: Any
+    mixture: Mixture
+
+
+class Former(NamedTuple):
+    """What a try of one half ended with: the mixture, its draws (n, d) and their fluxes (n, n_band)."""
+
+    mixture: Mixture
+    z: Any
+    expected: Any
 
 
 def log_normal(z: jax.Array) -> jax.Array:
@@ -87,10 +97,37 @@ def explore(
         data, own_starts, own_centre, own_spread, own_members, other_members, own_tests, key = galaxy
         first, second, third = jax.random.split(key, 3)
         mixture = _scattered(kernel, data, own_starts, own_centre, own_spread, steps, first)
-        mixture = _adapted(kernel, data, mixture, own_members, size, second, rounds, adaptation)
+        mixture = _adapted(kernel, data, mixture, None, own_members, size, second, rounds, adaptation)
         return _sampled(kernel, data, mixture, own_tests, other_members, size, third, draws)
 
     return jax.lax.map(one, (fluxes, starts, centre, spread, own, other, tests, keys))
+
+
+@partial(jit, static_argnums=(0, 1))
+def explore_further(
+    adaptation: int,
+    draws: int,
+    kernel: Kernel,
+    fluxes: Fluxes,
+    former: Former,
+    own: tuple[jax.Array, jax.Array, jax.Array],
+    other: tuple[jax.Array, jax.Array, jax.Array],
+    tests: tuple[jax.Array, jax.Array],
+    size: jax.Array,
+    keys: jax.Array,
+) -> Found:
+    """Go on from what a former try of the same half ended with: one more round, and draws anew.
+
+    The other parameters are those of `explore`.
+    """
+
+    def one(galaxy: tuple[Any, ...]) -> Found:
+        data, had, own_members, other_members, own_tests, key = galaxy
+        first, second = jax.random.split(key)
+        mixture = _adapted(kernel, data, had.mixture, had[1:], own_members, size, first, 1, adaptation)
+        return _sampled(kernel, data, mixture, own_tests, other_members, size, second, draws)
+
+    return jax.lax.map(one, (fluxes, former, own, other, tests, keys))
 
 
 def expected_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
@@ -108,7 +145,8 @@ def _scattered(
 
     Each start climbs to the maximum for data and a prior mean of its own, drawn about the true ones (Bardsley, Solonen,
     Haario & Laine 2014, SIAM J. Sci. Comput. 36, A1895): for a linear model these are draws of the posterior, and for
-    a curved one they lie along its ridge. The scale of each is a share of its own Laplace approximation.
+    a curved one they lie along its ridge. The scale of each is that of its own Laplace approximation,
+    widened: what is too narrow misses the ends of the posterior, and few draws make it narrower still.
     """
     n, d = starts.shape
     eye = jnp.eye(d)
@@ -155,20 +193,12 @@ def _scattered(
     )
     (_, z, _, _, metric, _), _ = jax.lax.scan(advance, begin, None, length=steps + 1)
     covariance = jnp.linalg.inv(metric)
-    roots = jnp.linalg.cholesky(_SHARE * 0.5 * (covariance + jnp.swapaxes(covariance, 1, 2)))
+    roots = jnp.linalg.cholesky(_WIDER * 0.5 * (covariance + jnp.swapaxes(covariance, 1, 2)))
     return Mixture(
         jnp.append(jnp.full(n, (1.0 - WIDE) / n), WIDE),
         jnp.concatenate([z, centre[None]]),
         jnp.concatenate([roots, jnp.linalg.cholesky(spread)[None]]),
     )
-
-
-class _Sums(NamedTuple):
-    """Draws of importance sampling so far; those that are yet to come have no likelihood."""
-
-    z: Any
-    expected: Any
-    log_likelihood: Any
 
 
 def _proposed(size: jax.Array, draws: Any, mixture_log_density: jax.Array, z: jax.Array) -> jax.Array:
@@ -186,6 +216,7 @@ def _adapted(
     kernel: Kernel,
     fluxes: Fluxes,
     mixture: Mixture,
+    drawn: tuple[jax.Array, jax.Array] | None,
     members: tuple[jax.Array, jax.Array, jax.Array],
     size: jax.Array,
     key: jax.Array,
@@ -194,46 +225,54 @@ def _adapted(
 ) -> Mixture:
     """Mixture refitted to weighted draws, round by round; nothing is left of these draws but the mixture.
 
-    The draws of all rounds are weighted by the mixture of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J.
-    Stat. 39, 798). These weights are biased: a proposal that is fitted to a draw lowers the draw's weight, so that what
-    few draws found comes out too light, and the posterior too narrow. They serve the proposals alone.
+    The draws of all rounds, and those `drawn` of the mixture already (with their fluxes), are weighted by the mixture
+    of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39, 798). These weights are biased: a proposal
+    that is fitted to a draw lowers the draw's weight, so that what few draws found comes out too light, and the
+    posterior too narrow. They serve the proposals alone.
     """
-    n_member = members[0].shape[0]
+    z, likelihood = members[0], _log_likelihood(kernel, fluxes, members[1]) + members[2]
+    density, shifts, used = jnp.full(len(z), -jnp.inf), jnp.zeros(rounds), mixture
+    if drawn is not None:
+        z = jnp.concatenate([z, drawn[0]])
+        likelihood = jnp.concatenate([likelihood, _log_likelihood(kernel, fluxes, drawn[1])])
+        # they are as many as those of so many rounds
+        shifts = jnp.append(jnp.log(len(drawn[0]) / draws), shifts)
+        density = mixture.log_density(z) + shifts[0]
+    begun, turns = len(z), len(shifts)
 
-    def padded(members: jax.Array, rest: float) -> jax.Array:
-        return jnp.concatenate([members, jnp.full((rounds * draws, *members.shape[1:]), rest)])
+    def padded(known: jax.Array, rest: float) -> jax.Array:
+        return jnp.concatenate([known, jnp.full((rounds * draws, *known.shape[1:]), rest)])
 
-    def advance(state: tuple[Any, ...], number: jax.Array) -> tuple[tuple[Any, ...], None]:
-        mixture, used, sums, density = state
-        start = n_member + number * draws
-        fresh = mixture.draw(jax.random.fold_in(key, number), draws)
-        flux = expected_fluxes(kernel, fresh)
-        used = jax.tree.map(lambda all_, new: all_.at[number].set(new), used, mixture)
-        # former draws meet the new proposal, new draws all proposals
-        density = jnp.logaddexp(density, mixture.log_density(sums.z))
-        each = jax.lax.map(lambda one: one.log_density(fresh), used)
-        begun = jnp.arange(rounds)[:, None] <= number
-        own = logsumexp(jnp.where(begun, each, -jnp.inf), axis=0)
-        density = jax.lax.dynamic_update_slice(density, own, (start,))
-        sums = _Sums(
-            jax.lax.dynamic_update_slice(sums.z, fresh, (start, 0)),
-            jax.lax.dynamic_update_slice(sums.expected, flux, (start, 0)),
-            jax.lax.dynamic_update_slice(sums.log_likelihood, _log_likelihood(kernel, fluxes, flux), (start,)),
-        )
-        log_weights = sums.log_likelihood + log_normal(sums.z) - _proposed(size, float(draws), density, sums.z)
+    def refitted(mixture: Mixture, z: jax.Array, likelihood: jax.Array, density: jax.Array, seen: Any) -> Mixture:
+        log_weights = likelihood + log_normal(z) - _proposed(size, float(draws), density, z)
         top = jnp.max(log_weights)
         weights = jnp.where(jnp.isfinite(log_weights), jnp.exp(log_weights - top), 0.0)
         # cut (Ionides 2008, J. Comp. Graph. Stat. 17, 295)
-        seen = n_member + (number + 1.0) * draws
         weights = jnp.minimum(weights, jnp.sum(weights) / jnp.sqrt(seen))
         for _ in range(_PASSES):
-            mixture = mixture.refitted(sums.z, weights)
-        return (mixture, used, sums, density), None
+            mixture = mixture.refitted(z, weights)
+        return mixture
 
-    used = jax.tree.map(lambda x: jnp.broadcast_to(x, (rounds, *x.shape)), mixture)
-    likelihood = _log_likelihood(kernel, fluxes, members[1]) + members[2]
-    sums = _Sums(padded(members[0], 0.0), padded(members[1], 0.0), padded(likelihood, -jnp.inf))
-    begin: tuple[Any, ...] = (mixture, used, sums, jnp.full(len(sums.log_likelihood), -jnp.inf))
+    def advance(state: tuple[Any, ...], number: jax.Array) -> tuple[tuple[Any, ...], None]:
+        mixture, used, z, likelihood, density = state
+        start, turn = begun + number * draws, turns - rounds + number
+        fresh = mixture.draw(jax.random.fold_in(key, number), draws)
+        its_likelihood = _log_likelihood(kernel, fluxes, expected_fluxes(kernel, fresh))
+        used = jax.tree.map(lambda all_, new: all_.at[turn].set(new), used, mixture)
+        # former draws meet the new proposal, new draws all proposals
+        density = jnp.logaddexp(density, mixture.log_density(z))
+        each = jax.lax.map(lambda one: one.log_density(fresh), used) + shifts[:, None]
+        own = logsumexp(jnp.where(jnp.arange(turns)[:, None] <= turn, each, -jnp.inf), axis=0)
+        density = jax.lax.dynamic_update_slice(density, own, (start,))
+        z = jax.lax.dynamic_update_slice(z, fresh, (start, 0))
+        likelihood = jax.lax.dynamic_update_slice(likelihood, its_likelihood, (start,))
+        mixture = refitted(mixture, z, likelihood, density, begun + (number + 1.0) * draws)
+        return (mixture, used, z, likelihood, density), None
+
+    if drawn is not None:
+        mixture = refitted(mixture, z, likelihood, density, float(begun))
+    used = jax.tree.map(lambda x: jnp.broadcast_to(x, (turns, *x.shape)), used)
+    begin: tuple[Any, ...] = (mixture, used, padded(z, 0.0), padded(likelihood, -jnp.inf), padded(density, -jnp.inf))
     (mixture, *_), _ = jax.lax.scan(advance, begin, jnp.arange(rounds))
     return mixture
 
@@ -258,7 +297,7 @@ def _sampled(
     log_weights = log_weights - _proposed(size, float(draws), mixture.log_density(z), z)
     proposal = _proposed(size, float(draws), mixture.log_density(tests[0]), tests[0]) - jnp.log(total)
     target = _log_likelihood(kernel, fluxes, tests[1]) + log_normal(tests[0])
-    return Found(z, expected, log_weights, proposal, target)
+    return Found(z, expected, log_weights, proposal, target, mixture)
 
 
 @jit

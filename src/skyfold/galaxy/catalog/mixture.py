@@ -13,7 +13,7 @@ DOF = 6
 #: Weight of the last component, which is wide and never refitted, and least weight of any other.
 WIDE, LEAST = 0.1, 0.01
 #: Draws that a component's former scale matrix counts for.
-_MEMORY = 12.0
+_MEMORY = 40.0
 
 
 class Mixture(NamedTuple):

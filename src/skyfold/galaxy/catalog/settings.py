@@ -19,9 +19,10 @@ class CatalogSettings:
     library : quasi-random prior draws whose fluxes are computed once for all galaxies.
     starts : starts of Fisher scoring in each half, taken from the library's tempered posterior.
     steps : steps of Fisher scoring of each.
-    rounds, adaptation : rounds in which each half adapts its proposals, and draws in each.
+    rounds, adaptation : rounds in which each half adapts its proposals, and draws in each; another try has one more.
     draws : draws of the adapted proposals in each half; only these, and the library's, are kept.
-    tries, more : tries before a galaxy is fitted alone, and factor on all of these draws from one to the next.
+    tries, more : tries before a galaxy is fitted alone, each of which goes on from the proposals and draws that the one
+        before ended with, and factor on all of these draws from one to the next.
     khat : largest Pareto k-hat of the weights.
     effective : least effective draws (Kish) of both halves together.
     rhat : largest R-hat between the halves, over all latent coordinates.
@@ -32,9 +33,9 @@ class CatalogSettings:
     """
 
     library: int = 65536
-    starts: int = 20
-    steps: int = 8
-    rounds: int = 3
+    starts: int = 36
+    steps: int = 6
+    rounds: int = 2
     adaptation: int = 384
     draws: int = 1280
     tries: int = 5

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.galaxy.catalog.engine import BLOCK, explore, finish, library_fluxes
+from skyfold.galaxy.catalog.engine import BLOCK, Former, explore, explore_further, finish, library_fluxes
 from skyfold.galaxy.catalog.judge import Verdict, judge, resampled, summary
-from skyfold.galaxy.catalog.library import Beginning, Library
+from skyfold.galaxy.catalog.library import MEMBERS, Beginning, Library
 from skyfold.galaxy.catalog.marginal import Fluxes, log_marginal
 from skyfold.galaxy.catalog.reading import Rows
 from skyfold.galaxy.catalog.settings import CatalogSettings
@@ -77,14 +77,17 @@ class Work:
         begin = time.perf_counter()
         n = len(rows)
         numbers = first + np.arange(n)
-        done = self._explored(rows, numbers, self.settings.chunk, 1, 0)
+        done, all_former = self._explored(rows, numbers, self.settings.chunk, 0, None)
         stage = np.zeros(n, dtype=np.int8)
-        for attempt in range(1, self.settings.tries):
-            for i in np.flatnonzero(~done["passed"]):
-                again = self._explored(rows.part([i]), numbers[[i]], 1, self.settings.more**attempt, attempt)
+        for i in np.flatnonzero(~done["passed"]):
+            former = jax.tree.map(lambda x, i=i: x[[i, i + self.settings.chunk]], all_former)
+            for attempt in range(1, self.settings.tries):
+                again, former = self._explored(rows.part([i]), numbers[[i]], 1, attempt, former)
                 stage[i] = 1
                 for name in done:
                     done[name][i] = again[name][0]
+                if done["passed"][i]:
+                    break
         for i in np.flatnonzero(~done["passed"]):
             alone = self._alone(rows.part([i]), int(numbers[i]))
             stage[i] = 2
@@ -93,9 +96,15 @@ class Work:
         seconds = np.full(n, (time.perf_counter() - begin) / n)
         return {**done, "stage": stage, "seconds": seconds}
 
-    def _explored(self, rows: Rows, numbers: np.ndarray, size: int, more: int, attempt: int) -> dict[str, np.ndarray]:
-        """Batched exploration of at most `size` galaxies; fewer are filled up, for one executable."""
+    def _explored(
+        self, rows: Rows, numbers: np.ndarray, size: int, attempt: int, former: Former | None
+    ) -> tuple[dict[str, np.ndarray], Former]:
+        """Batched exploration of at most `size` galaxies; fewer are filled up, for one executable.
+
+        With `former` it goes on from there. What it ends with itself, first and second halves of all, is returned too.
+        """
         n, settings = len(rows), self.settings
+        more = settings.more**attempt
         full = rows.part(np.arange(size) % n)
         full_numbers = numbers[np.arange(size) % n]
         begins = []
@@ -127,23 +136,16 @@ class Work:
             )
             for shift in (0, size)
         )
-        found = explore(
-            settings.steps,
-            settings.rounds,
-            settings.adaptation * more,
-            settings.draws * more,
-            self.template.kernel,
-            twice,
-            np.stack([b.starts for b in begins]),
-            np.stack([b.centre for b in begins]),
-            np.stack([b.spread for b in begins]),
-            own,
-            other,
-            (np.stack([b.tests for b in tests]), np.stack([b.test_fluxes for b in tests])),
-            float(self.library.z.shape[1]),
-            jnp.asarray(keys),
-        )
-        z, expected, log_weights, proposal, target = (np.asarray(x) for x in found)
+        tested = np.stack([b.tests for b in tests]), np.stack([b.test_fluxes for b in tests])
+        rest = own, other, tested, float(self.library.z.shape[1]), jnp.asarray(keys)
+        effort, kernel = (settings.adaptation * more, settings.draws * more), self.template.kernel
+        if former is None:
+            begun = (np.stack([getattr(b, name) for b in begins]) for name in ("starts", "centre", "spread"))
+            found = explore(settings.steps, settings.rounds, *effort, kernel, twice, *begun, *rest)
+        else:
+            found = explore_further(*effort, kernel, twice, former, *rest)
+        found = jax.tree.map(np.asarray, found)
+        z, expected, log_weights, proposal, target, mixture = found
         verdicts, chosen_z, chosen_f = [], [], []
         for i in range(n):
             pair = (i, i + size)
@@ -155,7 +157,8 @@ class Work:
             chosen_z.append(np.concatenate([z[pair[0]], z[pair[1]]])[where])
             chosen_f.append(np.concatenate([expected[pair[0]], expected[pair[1]]])[where])
         passed = np.array([v.passes(settings) for v in verdicts])
-        return self._described(rows, numbers, np.stack(chosen_z), np.stack(chosen_f), verdicts, passed, size)
+        described = self._described(rows, numbers, np.stack(chosen_z), np.stack(chosen_f), verdicts, passed, size)
+        return described, Former(mixture, z[:, MEMBERS:], expected[:, MEMBERS:])
 
     def _alone(self, row: Rows, number: int) -> dict[str, np.ndarray]:
         """One galaxy by `auto`, which falls back on SMC or NUTS."""
