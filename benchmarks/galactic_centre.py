@@ -5,7 +5,7 @@ checkpoint. ``--data`` holds ``fermi_573w_nside128`` and ``bulge``, ``--referenc
 ``posterior_small_models_nuts.json``.
 
     python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER poisson.auto disk.nuts
-    python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER full.vi full.psis full.mcmc full.nuts
+    python benchmarks/galactic_centre.py --data DATA --reference REFERENCE --out FOLDER full.vi full.mcmc full.nuts
     python benchmarks/galactic_centre.py --out FOLDER --table docs/gammaray_inference.md
 
 The models: ``poisson``, 6 norms of smooth templates; ``disk``, these and a population of point sources in the disk, 12

@@ -58,9 +58,9 @@ def fit_catalog(
     scoring from starts all over the prior, each for data perturbed anew, Student-t mixtures that adapt in rounds of
     importance sampling, and draws of the mixture that these end with, which the library's prior draws join.
     Its draws are accepted where the Pareto k-hat of the weights, the effective number, the agreement of the halves, and
-    a comparison with a library of prior draws say so (`CatalogSettings`); otherwise proposals and draws go on from there
-    with 2, 4, 8 and 16 times the draws, and then it is fitted on its own by ``auto``, which falls back on SMC or NUTS.
-    What fails all is marked as not converged.
+    a comparison with a library of prior draws say so (`CatalogSettings`); otherwise proposals and draws go on from
+    there with 2, 4, 8 and 16 times the draws, and then it is fitted on its own by ``auto``, which falls back on SMC or
+    NUTS. What fails all is marked as not converged.
 
     Parameters
     ----------
