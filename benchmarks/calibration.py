@@ -25,7 +25,7 @@ from typing import Any
 
 from problems import EXPOSURES, spectrum
 
-from skyfold.calibration import Calibration, calibrate
+from skyfold.checks.calibration import Calibration, calibrate
 from skyfold.inference import find
 
 

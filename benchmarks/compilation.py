@@ -1,4 +1,4 @@
-"""Measure what skyfold's XLA options do: compile seconds and speed against XLA's defaults (`skyfold.compilation`).
+"""Measure what skyfold's XLA options do: compile seconds and speed against XLA's defaults (`skyfold.compiled.jit`).
 
 Two functions are compiled, each many times in turn: the batched density that screening and importance sampling call,
 and the climb of Fisher scoring, which linearises the model. The model is tbabs*(powerlaw+bbodyrad), the data are the
@@ -67,8 +67,9 @@ def posterior_of(spectrum: Path | None, energies: tuple[float, float]) -> Any:
 
 def cases(posterior: Any) -> list[Case]:
     """Return the two functions with the arguments that `Auto` gives them."""
-    from skyfold.inference import maximum, screening
+    from skyfold.inference import maximum
     from skyfold.inference.auto import Auto
+    from skyfold.inference.search import screening
 
     settings = Auto()
     points, density, _ = screening.screen(posterior, settings.screen, 0)
@@ -129,7 +130,7 @@ def main() -> None:
 
     import jax
 
-    from skyfold.compilation import CPU_OPTIONS
+    from skyfold.compiled.jit import CPU_OPTIONS
 
     posterior = posterior_of(options.spectrum, tuple(options.energies))
     print(f"JAX {jax.__version__}, {posterior.n_data} data, {posterior.ndim} parameters; medians of {options.repeat}")

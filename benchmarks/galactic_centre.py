@@ -26,12 +26,12 @@ import numpy as np
 
 import skyfold as sf
 from skyfold import gammaray as g
-from skyfold.calibration.ranks import flat_values
+from skyfold.checks.calibration.ranks import flat_values
 from skyfold.inference import find
-from skyfold.inference.ascent import Ascent
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.mixing import measure
-from skyfold.inference.progress import Progress
+from skyfold.inference.convergence.mixing import measure
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.progress import Progress
+from skyfold.inference.variational.elbo import Ascent
 from skyfold.inference.vi import _push
 from skyfold.results.description import Description
 

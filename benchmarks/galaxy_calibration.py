@@ -18,7 +18,7 @@ from pathlib import Path
 
 from galaxy_methods import posterior_of
 
-from skyfold.calibration import Calibration, calibrate
+from skyfold.checks.calibration import Calibration, calibrate
 
 
 def report(folder: Path, method: str, found: Calibration) -> None:

@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> None:
     """Fit, and write what the table needs."""
     import skyfold as sf
     from skyfold import galaxy
-    from skyfold.galaxy.catalog.fit import prepare
-    from skyfold.galaxy.catalog.reading import read_rows
+    from skyfold.catalogs.fit import prepare
+    from skyfold.galaxy.catalog_rows import read_rows
 
     model = model_of(args.grid, args.solar_z)
     settings = galaxy.CatalogSettings()

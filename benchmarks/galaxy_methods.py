@@ -65,7 +65,7 @@ def posterior_of(grid: str | None, solar_z: float, rates: tuple[float, float] = 
 def one(posterior: Any, method: Any, seed: int) -> dict[str, Any]:
     """Run one method and return what the table needs."""
     from skyfold.errors import SkyfoldError
-    from skyfold.inference.chains import measure
+    from skyfold.inference.chains.gradient_chains import measure
 
     start = time.perf_counter(), time.process_time()
     try:

@@ -46,7 +46,7 @@ from scipy.special import hyp2f1, ndtri
 
 import skyfold as sf
 from skyfold import galaxy
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 
 warnings.simplefilter("ignore")
 

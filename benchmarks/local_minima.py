@@ -24,10 +24,10 @@ import numpy as np
 
 import skyfold as sf
 from skyfold import xray
-from skyfold.calibration.simulation import simulate
 from skyfold.inference import find
-from skyfold.inference.maximum import climb
-from skyfold.inference.progress import Progress
+from skyfold.inference.running.progress import Progress
+from skyfold.inference.search.scoring import climb
+from skyfold.simulated import simulate
 from skyfold.xray.models import BlackbodyRad, PowerLaw, TBabs
 
 #: Difference in C from which on a fit has failed.
@@ -156,7 +156,7 @@ def forward(data: sf.Posterior) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _expected(kernel: Any, z: np.ndarray) -> Any:
-    from skyfold.compilation import jit
+    from skyfold.compiled.jit import jit
 
     if not _COMPILED:
         _COMPILED.append(jit(lambda kernel, z: kernel.expected(z)))

@@ -81,7 +81,7 @@ def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
     """Fit one problem with one method, and return what the table needs."""
     from skyfold.errors import SkyfoldError
     from skyfold.inference import find
-    from skyfold.inference.progress import Progress
+    from skyfold.inference.running.progress import Progress
 
     case = problem(name, data)
     settings = find(method)
@@ -118,7 +118,7 @@ def one(name: str, method: Any, seed: int, data: Path | None) -> dict[str, Any]:
 
 def marginals(case: Problem, latent: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Names and values (n, entries) of what is compared: entries with exact moments, else latent coordinates."""
-    from skyfold.calibration.ranks import flat_values
+    from skyfold.checks.calibration.ranks import flat_values
     from skyfold.results.description import Description
 
     names = list(Description.of(case.posterior).entries)
@@ -130,7 +130,7 @@ def marginals(case: Problem, latent: np.ndarray) -> tuple[list[str], np.ndarray]
 
 def effective(draws: Any) -> float:
     """Effective draws: Kish's of weighted ones, the smallest bulk-ESS of chains."""
-    from skyfold.inference.mixing import measure
+    from skyfold.inference.convergence.mixing import measure
 
     if draws.is_point:
         return 1.0

@@ -47,7 +47,7 @@ def main() -> None:
     import jax
     import jax.numpy as jnp
 
-    from skyfold.compilation import jit
+    from skyfold.compiled.jit import jit
     from skyfold.gammaray.point_sources import log_likelihood, prepare
     from skyfold.gammaray.source_counts import BrokenPowerLaw
 

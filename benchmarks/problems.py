@@ -18,12 +18,14 @@ from scipy.special import erf
 
 import skyfold as sf
 from skyfold import xray
-from skyfold.annotation import Annotation
-from skyfold.calibration.simulation import simulate
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.likelihoods import Gaussian, Likelihood, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
+from skyfold.simulated import simulate
 from skyfold.xray.models import BlackbodyRad, PowerLaw, TBabs
 from skyfold.xray.models.spectral import Additive
 

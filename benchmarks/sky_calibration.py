@@ -28,10 +28,10 @@ from galactic_centre import lat_psf
 
 import skyfold as sf
 from skyfold import gammaray as g
-from skyfold.calibration.ranks import flat_values
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.draws import Draws
-from skyfold.inference.progress import Progress
+from skyfold.checks.calibration.ranks import flat_values
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.results.description import Description
 
 NSIDE, REGION, SOURCES = 128, g.Disc(10) & ~g.Band(2), (0.1, 100.0)

@@ -18,7 +18,7 @@ class PriorTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         from skyfold import priors
-        from skyfold.cli._prior import NAMES
+        from skyfold.jobs.prior_text import NAMES
 
         rows = []
         for name in NAMES:

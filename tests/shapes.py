@@ -10,10 +10,10 @@ import scipy.stats as st
 from toys import Direct, Identity
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.progress import Progress
-from skyfold.likelihoods import Gaussian
+from skyfold.compiled.annotation import Annotation
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.progress import Progress
+from skyfold.likelihoods.gaussian import Gaussian
 
 SIGMA = np.array([0.5, 2.0, 0.05])
 DATA = np.array([2.0, -1.0, 0.3])

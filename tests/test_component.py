@@ -10,7 +10,8 @@ import pytest
 from toys import Greybody, Template
 
 import skyfold as sf
-from skyfold.component import Component, parameter_names
+from skyfold.component import Component
+from skyfold.naming import parameter_names
 from skyfold.parameters import Parameter, Value, parameter
 from skyfold.priors import Uniform
 

@@ -24,7 +24,7 @@ def test_example(
 
 
 def test_job_can_be_read() -> None:
-    from skyfold.cli.fit import read_job
+    from skyfold.xray.job import read_job
 
     job = read_job(EXAMPLES / "job.toml")
     assert job.method.name == "nuts"

@@ -19,9 +19,9 @@ from numpyro.infer.util import log_density
 from toys import Greybody, direct, image, photometry, sky
 
 import skyfold as sf
-from skyfold.inference.screening import batch_density
+from skyfold.checks.goodness import simulated_statistic
+from skyfold.inference.density import batch_density
 from skyfold.numpyro_bridge.distributions import HalfCauchy, prior_of
-from skyfold.results.goodness import simulated_statistic
 
 Y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 SIGMA = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])

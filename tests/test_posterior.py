@@ -10,10 +10,10 @@ import scipy.stats as st
 from toys import Greybody, Identity, direct, image, photometry, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.inference.screening import batch_density, evaluate
-from skyfold.likelihoods import Gaussian
+from skyfold.inference.density import batch_density, evaluate
+from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.observation import Observation
 from skyfold.parameters import Parameter, Value, parameter
 from skyfold.priors import LogUniform, Normal

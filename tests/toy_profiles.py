@@ -10,9 +10,9 @@ from scipy.special import ndtri
 from toys import Direct, Identity
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.parameters import Value, parameter
 
 

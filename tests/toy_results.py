@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference.draws import Draws
-from skyfold.likelihoods import Poisson
+from skyfold.compiled.annotation import Annotation
+from skyfold.inference.running.draws import Draws
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.inference.progress import Progress
-from skyfold.likelihoods import Gaussian, Poisson
+from skyfold.inference.running.progress import Progress
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Normal, Uniform

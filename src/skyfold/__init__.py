@@ -1,7 +1,7 @@
 """skyfold: fold a differentiable model of the sky through real instruments and infer its parameters.
 
 Importing skyfold switches JAX to 64-bit floats and turns its persistent compilation cache on, unless the user has
-set either; see `skyfold.session`.
+set either; see `skyfold.compiled.session`.
 """
 
 from __future__ import annotations
@@ -9,34 +9,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from skyfold import session as _session
+from skyfold.compiled import session as _session
 
 _session.prepare()
 
 if TYPE_CHECKING:
     from skyfold import galaxy, gammaray, xray
-    from skyfold.annotation import Annotation
-    from skyfold.calibration import Calibration, calibrate
+    from skyfold.checks.calibration import Calibration, calibrate
+    from skyfold.checks.goodness import expected_statistic, simulated_statistic
+    from skyfold.compiled.annotation import Annotation
     from skyfold.component import Component
     from skyfold.errors import SkyfoldError
     from skyfold.inference.auto import Auto
     from skyfold.inference.chees import ChEES
-    from skyfold.inference.draws import Draws
-    from skyfold.inference.dynesty import Dynesty
     from skyfold.inference.ensembles import AIES, ESS
     from skyfold.inference.hmc import HMC
     from skyfold.inference.laplace import Laplace
     from skyfold.inference.maximum import MAP, MLE
     from skyfold.inference.meads import MEADS
-    from skyfold.inference.metric_gaussian import MGVI, GeoVI
-    from skyfold.inference.nautilus import Nautilus
+    from skyfold.inference.mgvi import MGVI, GeoVI
     from skyfold.inference.nested import Nested
+    from skyfold.inference.nested_sampling.dynesty import Dynesty
+    from skyfold.inference.nested_sampling.nautilus import Nautilus
+    from skyfold.inference.nested_sampling.ultranest import UltraNest
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
-    from skyfold.inference.profile import profile_intervals
-    from skyfold.inference.scan import scan
+    from skyfold.inference.running.draws import Draws
     from skyfold.inference.smc import SMC
-    from skyfold.inference.ultranest import UltraNest
     from skyfold.inference.vi import VI
     from skyfold.observation import Observation
     from skyfold.parameters import Parameter, parameter
@@ -54,8 +53,9 @@ if TYPE_CHECKING:
         TruncatedNormal,
         Uniform,
     )
+    from skyfold.profiles.profile import profile_intervals
+    from skyfold.profiles.scan import scan
     from skyfold.results.comparison import compare
-    from skyfold.results.goodness import expected_statistic, simulated_statistic
     from skyfold.results.result import Result
 
 #: Where each public name lives; a module is imported when one of its names is first asked for.
@@ -63,23 +63,23 @@ _HOMES = {
     "AIES": "skyfold.inference.ensembles",
     "ChEES": "skyfold.inference.chees",
     "ESS": "skyfold.inference.ensembles",
-    "GeoVI": "skyfold.inference.metric_gaussian",
+    "GeoVI": "skyfold.inference.mgvi",
     "MEADS": "skyfold.inference.meads",
-    "MGVI": "skyfold.inference.metric_gaussian",
+    "MGVI": "skyfold.inference.mgvi",
     "SMC": "skyfold.inference.smc",
     "VI": "skyfold.inference.vi",
-    "Annotation": "skyfold.annotation",
+    "Annotation": "skyfold.compiled.annotation",
     "Auto": "skyfold.inference.auto",
     "Beta": "skyfold.priors",
     "Component": "skyfold.component",
     "Dirichlet": "skyfold.priors",
-    "Dynesty": "skyfold.inference.dynesty",
-    "Nautilus": "skyfold.inference.nautilus",
+    "Dynesty": "skyfold.inference.nested_sampling.dynesty",
+    "Nautilus": "skyfold.inference.nested_sampling.nautilus",
     "Nested": "skyfold.inference.nested",
-    "UltraNest": "skyfold.inference.ultranest",
-    "Calibration": "skyfold.calibration",
-    "calibrate": "skyfold.calibration",
-    "Draws": "skyfold.inference.draws",
+    "UltraNest": "skyfold.inference.nested_sampling.ultranest",
+    "Calibration": "skyfold.checks.calibration",
+    "calibrate": "skyfold.checks.calibration",
+    "Draws": "skyfold.inference.running.draws",
     "Gamma": "skyfold.priors",
     "HMC": "skyfold.inference.hmc",
     "HalfNormal": "skyfold.priors",
@@ -101,11 +101,11 @@ _HOMES = {
     "TruncatedNormal": "skyfold.priors",
     "Uniform": "skyfold.priors",
     "compare": "skyfold.results.comparison",
-    "expected_statistic": "skyfold.results.goodness",
+    "expected_statistic": "skyfold.checks.goodness",
     "parameter": "skyfold.parameters",
-    "profile_intervals": "skyfold.inference.profile",
-    "scan": "skyfold.inference.scan",
-    "simulated_statistic": "skyfold.results.goodness",
+    "profile_intervals": "skyfold.profiles.profile",
+    "scan": "skyfold.profiles.scan",
+    "simulated_statistic": "skyfold.checks.goodness",
 }
 _DOMAINS = ("galaxy", "gammaray", "xray")
 

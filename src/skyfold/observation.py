@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
-from skyfold.likelihoods import Likelihood
+from skyfold.compiled.annotation import Annotation
+from skyfold.likelihoods.likelihood import Likelihood
 
 #: Gauss-Legendre nodes between two expected values.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)

@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
-from skyfold.component import Component, component_names, parameter_fields, parameter_names, text_table
+from skyfold.compiled.jit import jit
+from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, build_kernel
+from skyfold.naming import component_names, parameter_fields, parameter_names
 from skyfold.observation import Observation
 from skyfold.parameters import Label, Parameter, Prior, is_symbol, parameters_in, substitute, written
 from skyfold.priors import NumPyroPrior
+from skyfold.wording import text_table
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result

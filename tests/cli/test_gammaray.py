@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from invocation import Run
 
-from skyfold.cli._sky import SkyJob
 from skyfold.data import demo_sky, demo_truth, folder
 from skyfold.data.registry import DATA_SETS
+from skyfold.gammaray.job import SkyJob
 from skyfold.gammaray.likelihood import CompoundPoisson
 from skyfold.gammaray.plots import SAVED
 from skyfold.plots import style

@@ -14,12 +14,12 @@ from invocation import FIXED, MODEL, Run
 
 import skyfold
 from skyfold.cli import main
-from skyfold.cli._folder import written_whole
-from skyfold.cli._job import Job
 from skyfold.cli.demo import compare
 from skyfold.data import demo_truth
 from skyfold.errors import SkyfoldError
 from skyfold.inference import METHODS, find
+from skyfold.jobs.folder import written_whole
+from skyfold.jobs.job import Job
 
 
 def test_help_and_version(run: Callable[..., Run]) -> None:

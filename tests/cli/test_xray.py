@@ -12,13 +12,13 @@ import pytest
 from broken_files import records, write
 from invocation import FIXED, MODEL, Run
 
-from skyfold.cli._models import build_models
-from skyfold.component import parameter_names
 from skyfold.errors import SkyfoldError
+from skyfold.naming import parameter_names
 from skyfold.parameters import Parameter
 from skyfold.posterior import Posterior
 from skyfold.priors import LogNormal, Uniform
-from skyfold.xray.ogip import Arf
+from skyfold.xray.files.records import Arf
+from skyfold.xray.joint_models import build_models
 
 #: Leaves three parameters of the demo's model free.
 THREE_FREE = (

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import FileFormatError
 from skyfold.galaxy import dust
 

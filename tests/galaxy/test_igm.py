@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.galaxy.igm import Inoue2014, Madau1995
 
 # Inoue et al. 2014, table 2: wavelength, forest (three ranges of redshift), damped systems (two)

@@ -12,13 +12,14 @@ import scipy.stats as st
 from toys import Direct
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.compilation import jit
+from skyfold.compiled.annotation import Annotation
+from skyfold.compiled.jit import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy.band_likelihood import BandFluxes
 from skyfold.galaxy.mass_marginal import MassMarginal, mass_draws
-from skyfold.likelihoods import Gaussian, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.limits import BandFluxes
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.parameters import Value, parameter
 
 F = np.array([1.0, 2.0, 3.0, 2.5, 1.7]) * 1e-9

@@ -21,8 +21,8 @@ from skyfold.galaxy.metallicity import EvolvingMetallicity
 from skyfold.galaxy.photometry import Photometry, magnitudes
 from skyfold.galaxy.sfh import Burst, DelayedTau, DoublePowerLaw
 from skyfold.galaxy.ssp import SSPWarning
-from skyfold.inference.straight import rows
-from skyfold.likelihoods import Gaussian
+from skyfold.inference.variational.flat_coordinates import rows
+from skyfold.likelihoods.gaussian import Gaussian
 
 pytest.importorskip("sedpy")
 NAMES = ["sdss_u0", "sdss_g0", "sdss_r0", "sdss_i0", "sdss_z0"]
@@ -224,7 +224,7 @@ def test_bands_that_say_nothing_leave_the_metric_whole():
 
 
 def test_galaxies_with_other_bands_missing_share_one_executable():
-    from skyfold.compilation import jit
+    from skyfold.compiled.jit import jit
 
     shared_function = jit(lambda o, m: o.log_likelihood(m))
     for gap in range(3):

@@ -9,7 +9,7 @@ import pytest
 import scipy.integrate as si
 
 import skyfold as sf
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy import sfh
 from skyfold.galaxy.sfh.double_power_law import power_law_shape

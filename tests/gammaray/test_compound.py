@@ -8,7 +8,7 @@ import pytest
 from exact import recursion
 from scipy.stats import poisson
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.compound import arrange, log_probability
 

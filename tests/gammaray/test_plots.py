@@ -19,7 +19,7 @@ from skyfold.gammaray.regions import Disc
 from skyfold.gammaray.sky_image import image_of, significance
 from skyfold.gammaray.source_bands import bands, populations
 from skyfold.gammaray.templates import Isotropic, Template
-from skyfold.inference.draws import Draws
+from skyfold.inference.running.draws import Draws
 from skyfold.plots import style
 from skyfold.results.result import Result
 

@@ -12,7 +12,7 @@ import pytest
 from exact import log_probability
 from scipy.stats import poisson
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.emission import Emission
 from skyfold.gammaray.point_sources import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skyfold as sf
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.models import galactic_centre
 from skyfold.gammaray.nfw import NFWSquared

@@ -75,7 +75,7 @@ def test_simulated_tables(shared):
 
 
 def test_results_are_kept_by_content(tmp_path, monkeypatch):
-    monkeypatch.setattr("skyfold.session.cache_directory", lambda: tmp_path / "jax")
+    monkeypatch.setattr("skyfold.compiled.session.cache_directory", lambda: tmp_path / "jax")
     monkeypatch.delenv("SKYFOLD_CACHE", raising=False)
     first = fraction_distribution(LAT, 128, pixels=2, places=2)
     assert len(list((tmp_path / "rho").glob("*.npz"))) == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from exact import moment
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.moments import tabulate
 from skyfold.gammaray.source_counts import BrokenPowerLaw, LogNormalCounts

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skyfold as sf
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.disk import Disk
 from skyfold.gammaray.emission import Emission, Population

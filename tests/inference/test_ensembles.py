@@ -10,13 +10,13 @@ import scipy.stats as st
 from toys import MEAN, SD, Direct, Squared, direct, run
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.inference import ensembles
-from skyfold.inference.autocorrelation import integrated_time, judge
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.ensemble_moves import Metropolis, Slice
+from skyfold.inference.chains.ensemble_moves import Metropolis, Slice
+from skyfold.inference.convergence.walker_history import integrated_time, judge
 from skyfold.inference.ensembles import AIES, ESS
-from skyfold.likelihoods import Gaussian
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.likelihoods.gaussian import Gaussian
 
 METHODS = pytest.mark.parametrize("method", [AIES(), ESS()], ids=lambda m: m.name)
 

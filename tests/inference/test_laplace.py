@@ -11,9 +11,10 @@ import scipy.stats as st
 from toys import MEAN, PRECISION, SD, Direct, Greybody, Identity, Squared, direct, photometry, run
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.inference.laplace import Laplace
-from skyfold.likelihoods import Gaussian, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.poisson import Poisson
 
 
 @pytest.mark.parametrize("hessian", [False, True])

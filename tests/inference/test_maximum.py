@@ -7,10 +7,11 @@ import pytest
 from toys import Direct, Greybody, Identity, direct, image, photometry, run, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference.maximum import climb
-from skyfold.inference.screening import choose_starts, screen
-from skyfold.likelihoods import Gaussian, Poisson
+from skyfold.compiled.annotation import Annotation
+from skyfold.inference.search.scoring import climb
+from skyfold.inference.search.screening import choose_starts, screen
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.poisson import Poisson
 
 
 def test_map_of_a_gaussian_is_exact() -> None:

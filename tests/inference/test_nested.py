@@ -13,13 +13,13 @@ import scipy.stats as st
 from toys import Direct, Identity, direct
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.coverage import maxima
+from skyfold.compiled.annotation import Annotation
 from skyfold.inference.nested import Nested
-from skyfold.inference.progress import Progress
-from skyfold.inference.shrinkage import alive, insertion_pvalue, log_evidence, log_volumes
-from skyfold.likelihoods import Gaussian
+from skyfold.inference.nested_sampling.finish import maxima
+from skyfold.inference.nested_sampling.prior_volume import alive, insertion_pvalue, log_evidence, log_volumes
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.progress import Progress
+from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.priors import NumPyroPrior
 
 QUICK = Nested(live=200, batch=20, screen=256, starts=4)

@@ -11,9 +11,9 @@ import scipy.stats as st
 from toys import MEAN, PRECISION, SD, Direct, Identity, Squared, direct, image, run, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.inference.pathfinder import Pathfinder
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
 
 
 @pytest.mark.parametrize("whitened", [True, False])

@@ -10,8 +10,8 @@ import scipy.stats as st
 from toys import MEAN, PRECISION, SD, Direct, Greybody, Squared, direct, image, photometry, run, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.likelihoods import Gaussian
+from skyfold.compiled.annotation import Annotation
+from skyfold.likelihoods.gaussian import Gaussian
 
 
 def moments(posterior, draws):

@@ -11,14 +11,14 @@ import scipy.stats as st
 from toys import Direct, Greybody, Identity, direct, photometry
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference import mutation
-from skyfold.inference.checkpoint import Checkpoint
-from skyfold.inference.coordinates import Coordinates
-from skyfold.inference.importance import Mixture
-from skyfold.inference.progress import Progress
+from skyfold.compiled.annotation import Annotation
+from skyfold.inference.chains.gradient_chains import particle_moves
+from skyfold.inference.frames.unit_or_normal import Coordinates
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.smc import SMC
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
 
 QUICK = SMC(particles=256, populations=4, rounds=1, max_rounds=1)
 PRECISION = 1 / np.array([0.5, 2.0, 0.05]) ** 2
@@ -133,7 +133,9 @@ def test_stopped_too_early_it_says_so(method, reason) -> None:
 
 def test_populations_in_different_modes_are_not_called_converged(monkeypatch) -> None:
     """Without moves between the modes, and too few particles to keep both, the populations disagree."""
-    monkeypatch.setattr(mutation, "INDEPENDENT", 0.0)  # seen when `_move` is traced: no other test has these shapes
+    monkeypatch.setattr(
+        particle_moves, "INDEPENDENT", 0.0
+    )  # seen when `_move` is traced: no other test has these shapes
     posterior = sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [1e-5]), Annotation("modes"))))
     draws = run(SMC(particles=32, populations=8, rounds=8, max_rounds=8), posterior)
     assert not draws.converged
@@ -187,9 +189,11 @@ def test_moves_leave_their_target_alone(gaussian) -> None:
         np.stack([np.diag(SD), np.diag(1.5 * SD)]),
         Coordinates(np.zeros(3, bool)),
     )
-    moved = mutation.move(gaussian.kernel, z, likelihood, wrong, power=1.0, scale=0.8, steps=5, key=jax.random.key(1))
+    moved = particle_moves.move(
+        gaussian.kernel, z, likelihood, wrong, power=1.0, scale=0.8, steps=5, key=jax.random.key(1)
+    )
     assert 0.1 < moved.local < 0.9 and 0.1 < moved.independent < 0.9
-    assert mutation.correlation(wrong, z, moved.z) < 0.8
+    assert particle_moves.correlation(wrong, z, moved.z) < 0.8
     np.testing.assert_allclose((moved.z.mean(axis=0) - MEAN) / SD, 0.0, atol=0.05)
     np.testing.assert_allclose(moved.z.std(axis=0) / SD, 1.0, atol=0.03)
     np.testing.assert_allclose(moved.likelihood, np.asarray(gaussian.log_likelihood(moved.z)), rtol=1e-9)

@@ -12,10 +12,10 @@ from shapes import DATA, EVIDENCE, MEAN, SD, SIGMA, Squared, banana, banana_exac
 from toys import Direct, Greybody, direct, image, photometry, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
-from skyfold.inference.checkpoint import Checkpoint
+from skyfold.compiled.annotation import Annotation
+from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.vi import VI
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_flow_follows_a_banana() -> None:
 @pytest.mark.parametrize("ndim", [1, 3])
 def test_flows_start_as_the_laplace_approximation(flow, ndim) -> None:
     pytest.importorskip("flowjax")
-    from skyfold.inference.flows import first_flow
+    from skyfold.inference.variational.flows import first_flow
 
     guide = first_flow(VI(family="flow", flow=flow, layers=2, width=8), ndim)
     e = np.random.default_rng(0).normal(size=ndim)
@@ -147,7 +147,7 @@ def test_flows_start_as_the_laplace_approximation(flow, ndim) -> None:
 @pytest.mark.parametrize("flow", ["coupling", "autoregressive"])
 def test_flows_invert_and_know_their_density(flow) -> None:
     pytest.importorskip("flowjax")
-    from skyfold.inference.flows import first_flow
+    from skyfold.inference.variational.flows import first_flow
 
     rng = np.random.default_rng(0)
     guide = first_flow(VI(family="flow", flow=flow, layers=2, width=8), 3)

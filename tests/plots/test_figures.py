@@ -134,7 +134,7 @@ def test_bins_do_not_bridge_gaps() -> None:
         def rate_factor(self):
             return super().rate_factor[kept]
 
-    from skyfold.likelihoods import Poisson
+    from skyfold.likelihoods.poisson import Poisson
 
     holed = Holed(Poisson(whole.data[kept]), whole.annotation, whole.energies, whole.exposure, whole.area)
     table = display_table("x", holed, np.asarray(holed.data)[None], min_significance=30.0, max_bins=50)

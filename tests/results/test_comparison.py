@@ -15,9 +15,9 @@ from toy_results import chains, weighted
 from toys import Greybody, image, photometry, sky
 
 import skyfold as sf
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
 from skyfold.results.comparison import ComparisonWarning, compare

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from skyfold.xray.ogip import Arf, Pha, Rmf
+from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.simulate import ccd_response, fakeit, write_arf, write_pha, write_rmf
 
 

@@ -11,12 +11,12 @@ import pytest
 from plain_models import Power
 
 from skyfold.errors import BackgroundNotFittedWarning, SkyfoldError
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.xray.files.read import read_pha
+from skyfold.xray.files.write import write_pha
 from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
-from skyfold.xray.ogip import read_pha
 from skyfold.xray.spectrum import Spectrum
-from skyfold.xray.write import write_pha
 
 quiet = pytest.mark.filterwarnings("ignore::skyfold.errors.SkyfoldWarning")
 

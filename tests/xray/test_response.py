@@ -10,7 +10,7 @@ from broken_files import records
 
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.xray import response as module
-from skyfold.xray.ogip import Arf, Rmf
+from skyfold.xray.files.records import Arf, Rmf
 from skyfold.xray.response import Response, SparseResponse, build
 
 

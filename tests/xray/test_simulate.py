@@ -11,13 +11,13 @@ from broken_files import PowerLaw, records
 
 import skyfold
 from skyfold.errors import SkyfoldError
+from skyfold.xray.files.read import read_arf, read_pha, read_rmf
+from skyfold.xray.files.write import write_arf, write_pha, write_rmf
 from skyfold.xray.models.absorption import TBabs
 from skyfold.xray.models.powerlaws import PowerLaw as FittedPowerLaw
 from skyfold.xray.models.thermal import BlackbodyRad
-from skyfold.xray.ogip import read_arf, read_pha, read_rmf
 from skyfold.xray.simulate import ccd_area, ccd_fwhm, ccd_response, expected_counts, fakeit
 from skyfold.xray.spectrum import Spectrum
-from skyfold.xray.write import write_arf, write_pha, write_rmf
 
 
 def test_lines_have_the_width_of_silicon() -> None:

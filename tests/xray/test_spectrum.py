@@ -18,11 +18,11 @@ from plain_models import Flat, Power
 
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
 from skyfold.posterior import Posterior
+from skyfold.xray.files.read import read_arf, read_pha, read_rmf
+from skyfold.xray.files.write import write_pha
 from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
-from skyfold.xray.ogip import read_arf, read_pha, read_rmf
 from skyfold.xray.spectrum import Spectrum
-from skyfold.xray.write import write_pha
 
 quiet = pytest.mark.filterwarnings("ignore::skyfold.errors.SkyfoldWarning")
 

@@ -5,8 +5,8 @@ Exit codes: 0 done and converged, 1 done but not converged, 2 bad input, 70 an e
 
 from __future__ import annotations
 
-from skyfold.cli._clock import IMPORT_SECONDS  # first: it notes what the imports took  # noqa: F401, I001
-from skyfold.cli._program import Program
+from skyfold.cli.program import Program
+from skyfold.jobs.clock import IMPORT_SECONDS  # first: it notes what the imports took  # noqa: F401, I001
 
 #: What the console script ``skyfold`` runs.
 main = Program()

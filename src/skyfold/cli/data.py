@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from skyfold.cli import _options
+from skyfold.cli import options
 
 
 @click.group("data")
@@ -40,11 +40,11 @@ def list_command() -> None:
 
 @command.command("fetch")
 @click.argument("name")
-@click.option("--to", metavar="DIR", type=_options.FileName(), help="Folder for the files instead of the user's cache.")
+@click.option("--to", metavar="DIR", type=options.FileName(), help="Folder for the files instead of the user's cache.")
 def fetch_command(name: str, to: Path | None) -> None:
     """Download a data set, unless it is here; print its folder."""
-    from skyfold.cli._folder import check_folder
     from skyfold.data.fetch import fetch, find
+    from skyfold.jobs.folder import check_folder
 
     entry = find(name)
     if to is not None:

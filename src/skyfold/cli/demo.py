@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skyfold.cli import _options
+from skyfold.cli import options
 
 if TYPE_CHECKING:
-    from skyfold.cli._job import Job
+    from skyfold.jobs.job import Job
     from skyfold.results.result import Result
 
 #: Priors of the demo of a spectrum.
@@ -30,10 +30,10 @@ DEMOS = ("xray", "gammaray", "point-sources")
 
 @click.command("demo")
 @click.argument("data", type=click.Choice(DEMOS), default="xray", required=False)
-@_options.method()
-@_options.seed()
-@_options.no_figures
-@_options.out("skyfold-demo")
+@options.method()
+@options.seed()
+@options.no_figures
+@options.out("skyfold-demo")
 def command(data: str, method: str, seed: int, no_figures: bool, out: Path) -> int:
     """Fit embedded data and compare with what they were simulated with.
 
@@ -49,9 +49,9 @@ def command(data: str, method: str, seed: int, no_figures: bool, out: Path) -> i
 
 
 def _spectrum(settings: dict[str, Any]) -> tuple[Job, dict[str, float]]:
-    from skyfold.cli._prior import parse_prior
-    from skyfold.cli._spectra import Source, SpectraJob
     from skyfold.data import demo_spectrum, demo_truth
+    from skyfold.jobs.prior_text import parse_prior
+    from skyfold.xray.job import Source, SpectraJob
 
     truth = demo_truth()
     low, high = truth["notice"]
@@ -65,8 +65,8 @@ def _spectrum(settings: dict[str, Any]) -> tuple[Job, dict[str, float]]:
 
 
 def _sky(point_sources: bool, settings: dict[str, Any]) -> tuple[Job, dict[str, float]]:
-    from skyfold.cli._sky import SkyJob
     from skyfold.data import demo_sky, demo_truth
+    from skyfold.gammaray.job import SkyJob
 
     truth = demo_truth("sky")["sources" if point_sources else "sky"]
     return replace(SkyJob.read(demo_sky(point_sources)), truth=truth, **settings), truth
@@ -74,7 +74,7 @@ def _sky(point_sources: bool, settings: dict[str, Any]) -> tuple[Job, dict[str, 
 
 def compare(result: Result, truth: dict[str, float]) -> str:
     """Say for each parameter whether the truth lies inside the 90% interval."""
-    from skyfold.component import text_table
+    from skyfold.wording import text_table
 
     rows: list[tuple[str, ...]] = [
         (

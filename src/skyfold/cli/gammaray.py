@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
-from skyfold.cli import _options
-from skyfold.cli._prior import parse_number, parse_pairs, parse_prior
+from skyfold.cli import options
+from skyfold.jobs.prior_text import parse_number, parse_pairs, parse_prior
 
 
 @click.command("gammaray")
-@click.argument("config", metavar="CONFIG.toml", type=_options.FileName())
-@_options.prior("iso.norm=Uniform(0,5)")
-@_options.value
-@_options.method(None)
-@_options.seed(None)
-@_options.checkpoint
-@_options.no_figures
-@_options.out()
+@click.argument("config", metavar="CONFIG.toml", type=options.FileName())
+@options.prior("iso.norm=Uniform(0,5)")
+@options.value
+@options.method(None)
+@options.seed(None)
+@options.checkpoint
+@options.no_figures
+@options.out()
 def command(
     config: Path,
     priors: tuple[str, ...],
@@ -36,7 +36,7 @@ def command(
     A TOML file names counts, exposure, masks, region, PSF, components and priors; file names in it are relative to it.
     Options go before what the file says.
     """
-    from skyfold.cli._sky import SkyJob
+    from skyfold.gammaray.job import SkyJob
 
     job = SkyJob.read(config)
     given: dict[str, Any] = {"method": method, "seed": seed, "checkpoint": checkpoint, "folder": out}

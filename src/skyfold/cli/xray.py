@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from skyfold.cli import _options
-from skyfold.cli._options import FileName
-from skyfold.cli._prior import parse_number, parse_pairs, parse_prior
+from skyfold.cli import options
+from skyfold.cli.options import FileName
 from skyfold.errors import SkyfoldError
+from skyfold.jobs.prior_text import parse_number, parse_pairs, parse_prior
 
 
 @click.command("xray")
@@ -21,8 +21,8 @@ from skyfold.errors import SkyfoldError
 @click.option(
     "--energies", "-e", metavar="LO HI", nargs=2, type=float, multiple=True, help="Range to fit, keV; may be repeated."
 )
-@_options.prior("powerlaw.PhoIndex=Uniform(1,3)")
-@_options.value
+@options.prior("powerlaw.PhoIndex=Uniform(1,3)")
+@options.value
 @click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
 @click.option("--xsect", metavar="TABLE", help="Photo-electric cross-sections, by XSPEC's names.")
 @click.option("--redshift", "-z", metavar="Z", type=float, help="Value of every parameter called Redshift.")
@@ -44,11 +44,11 @@ from skyfold.errors import SkyfoldError
     type=FileName(),
     help="Background instead of the header's, or 'none' (single spectrum).",
 )
-@_options.method()
-@_options.seed()
-@_options.checkpoint
-@_options.no_figures
-@_options.out()
+@options.method()
+@options.seed()
+@options.checkpoint
+@options.no_figures
+@options.out()
 def command(
     spectra: tuple[Path, ...],
     expression: str,
@@ -73,7 +73,7 @@ def command(
     spectrum: constant.factor of the first is fixed to 1 unless --prior or --set names it, constant_2.factor of the
     second and so on are free. Parameters without --prior or --set have the default priors that 'skyfold models' lists.
     """
-    from skyfold.cli._spectra import Source, SpectraJob
+    from skyfold.xray.job import Source, SpectraJob
 
     overrides: dict[str, Any] = {"response": response, "arf": arf, "background": background}
     if len(spectra) > 1 and any(v is not None for v in overrides.values()):

@@ -51,7 +51,7 @@ def find(name: str) -> DataSet:
     SkyfoldError
         If there is none of this name.
     """
-    from skyfold.component import unknown_name
+    from skyfold.wording import unknown_name
 
     if name not in DATA_SETS:
         raise unknown_name(name, DATA_SETS, "public data set")

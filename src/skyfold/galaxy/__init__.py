@@ -9,8 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skyfold.catalogs.catalog import Catalog
+    from skyfold.catalogs.fit import fit_catalog
+    from skyfold.catalogs.settings import CatalogSettings
     from skyfold.galaxy.case_b import synthetic_case_b
-    from skyfold.galaxy.catalog import Catalog, CatalogSettings, fit_catalog
     from skyfold.galaxy.cosmology import Cosmology, age, lookback_time, luminosity_distance
     from skyfold.galaxy.dust import (
         SMC,
@@ -65,8 +67,8 @@ _HOMES = {
     "ConstantMetallicity": "skyfold.galaxy.metallicity",
     "ConstantSFH": "skyfold.galaxy.sfh",
     "Continuity": "skyfold.galaxy.sfh",
-    "Catalog": "skyfold.galaxy.catalog",
-    "CatalogSettings": "skyfold.galaxy.catalog",
+    "Catalog": "skyfold.catalogs.catalog",
+    "CatalogSettings": "skyfold.catalogs.settings",
     "Cosmology": "skyfold.galaxy.cosmology",
     "Dale2014": "skyfold.galaxy.dust",
     "DelayedTau": "skyfold.galaxy.sfh",
@@ -102,7 +104,7 @@ _HOMES = {
     "TwoComponent": "skyfold.galaxy.dust",
     "age": "skyfold.galaxy.cosmology",
     "lookback_time": "skyfold.galaxy.cosmology",
-    "fit_catalog": "skyfold.galaxy.catalog",
+    "fit_catalog": "skyfold.catalogs.fit",
     "luminosity_distance": "skyfold.galaxy.cosmology",
     "magnitudes": "skyfold.galaxy.photometry",
     "mass_draws": "skyfold.galaxy.mass_marginal",

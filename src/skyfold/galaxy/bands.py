@@ -14,6 +14,7 @@ its relative error is at most the largest of any population.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.errors import SkyfoldError
 from skyfold.galaxy.filters import Filter
+from skyfold.parameters import Parameter, substitute
 
 #: Nodes in ln(wavelength) of the running integrals of a curve.
 _STEPS = 512
@@ -193,3 +196,20 @@ def contraction_error(cropped: Cropped, polynomials: np.ndarray, left: np.ndarra
         shines = exact > 1e-6 * exact.max(axis=1, keepdims=True)
         worst = max(worst, float(np.max(np.abs(approximate - exact)[shines] / exact[shines])))
     return worst
+
+
+def drawn(part: Any, n: int) -> list[Any]:
+    """Copies (n) of a component with its parameters drawn from their priors, half of them at the priors' edges."""
+    rng = np.random.default_rng(0)
+
+    def draw(node: Any, values: dict[int, Any], scale: float) -> Any:
+        if not isinstance(node, Parameter):
+            raise SkyfoldError("A galaxy's dust holds something else than parameters and numbers.")
+        if node.token not in values:
+            prior = substitute(node.prior, partial(draw, values=values, scale=scale))
+            z = rng.standard_normal(prior.latent_shape)
+            values[node.token] = prior.transport(jnp.asarray(scale * np.sign(z) if scale else z))
+        return values[node.token]
+
+    scales = [3.0 if i % 2 else 0.0 for i in range(n)]
+    return [substitute(part, partial(draw, values={}, scale=s)) for s in scales]

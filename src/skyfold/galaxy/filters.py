@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.galaxy.galaxy import NJY
+from skyfold.galaxy.ssp import LIGHT
 
 #: Flux density of AB magnitude 0, Jy.
 AB_JY = 3631.0
@@ -18,6 +20,8 @@ AB_JY = 3631.0
 _NODES, _WEIGHTS = (0.5 * (1.0 + np.polynomial.legendre.leggauss(4)[0]), 0.5 * np.polynomial.legendre.leggauss(4)[1])
 #: Transmission below this fraction of the largest one counts as none.
 _FLOOR = 1e-5
+#: Units of flux densities, in nJy; magnitudes and erg/s/cm^2/Angstrom are not mere factors.
+UNITS = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "maggies": AB_JY * 1e9, "erg/s/cm2/Hz": 1.0 / NJY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ class Filter:
             ) from error
         known = [n.removesuffix(".par") for n in observate.list_available_filters()]
         if name not in known:
-            from skyfold.component import unknown_name
+            from skyfold.wording import unknown_name
 
             near = [n for n in known if n.split("_")[0] == name.split("_")[0]] or sorted(
                 {n.split("_")[0] for n in known}
@@ -179,3 +183,30 @@ class Filter:
 def _increasing(wave: Any, transmission: Any) -> tuple[np.ndarray, np.ndarray]:
     w, where = np.unique(np.asarray(wave, dtype=np.float64), return_index=True)
     return w, np.asarray(transmission, dtype=np.float64)[where]
+
+
+def in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fluxes and errors (..., n_band) in nJy, from any known unit or from astropy quantities."""
+    if hasattr(flux, "to_value") or hasattr(error, "to_value"):
+        import astropy.units as u
+
+        both = []
+        for what, value in (("flux", flux), ("error", error)):
+            try:
+                both.append(np.asarray(value.to_value(u.nJy, u.spectral_density(pivots * u.AA)), dtype=np.float64))
+            except (AttributeError, u.UnitConversionError) as problem:
+                raise SkyfoldError(f"'{name}': the {what} has no unit of flux density ({problem}).") from problem
+        return both[0], both[1]
+    data, sigma = np.asarray(flux, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    if unit == "AB":
+        linear = AB_JY * 1e9 * 10.0 ** (-0.4 * data)
+        return linear, linear * sigma * 0.4 * np.log(10.0)
+    if unit == "erg/s/cm2/Angstrom":
+        factor: Any = pivots**2 / LIGHT / NJY
+    elif unit in UNITS:
+        factor = UNITS[unit]
+    else:
+        raise SkyfoldError(
+            f"'{name}': the unit {unit!r} is not known: {', '.join([*UNITS, 'erg/s/cm2/Angstrom', 'AB'])}."
+        )
+    return data * factor, sigma * factor

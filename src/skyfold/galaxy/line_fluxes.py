@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy.band_likelihood import checked_likelihood
 from skyfold.galaxy.galaxy import MPC, Galaxy
+from skyfold.likelihoods.limits import checked_likelihood
 from skyfold.observation import Observation
 
 #: Unit of data and expected data, erg/s/cm^2.

@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy.band_likelihood import BandFluxes
-from skyfold.likelihoods import Gaussian, Likelihood
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.limits import BandFluxes
 from skyfold.observation import Observation
 from skyfold.parameters import Prior, is_symbol
 from skyfold.priors import LogUniform, Normal, TruncatedNormal, Uniform

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.ssp import LIGHT

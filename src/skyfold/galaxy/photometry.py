@@ -13,21 +13,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
-from skyfold.compilation import jit
+from skyfold.compiled.annotation import Annotation
+from skyfold.compiled.jit import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.band_likelihood import checked_likelihood
-from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error
-from skyfold.galaxy.filters import AB_JY, Filter
-from skyfold.galaxy.galaxy import NJY, Galaxy
+from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error, drawn
+from skyfold.galaxy.filters import AB_JY, UNITS, Filter, in_njy
+from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
-from skyfold.galaxy.ssp import LIGHT
+from skyfold.likelihoods.limits import checked_likelihood
 from skyfold.observation import Observation
-from skyfold.parameters import Parameter, is_symbol, parameters_in, substitute
+from skyfold.parameters import is_symbol, parameters_in
 
-#: Units of flux densities, in nJy; magnitudes and erg/s/cm^2/Angstrom are not mere factors.
-UNITS = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "maggies": AB_JY * 1e9, "erg/s/cm2/Hz": 1.0 / NJY}
 #: Numbers of nodes per band that are tried for the dust, draws of dust that they are tried on.
 _NODES, _TRIALS = (3, 4, 6), 48
 #: Share of a filter's light that may fall beside the populations' wavelengths.
@@ -345,23 +342,6 @@ def _check_coverage(f: Filter, wave: np.ndarray, z: float) -> None:
         )
 
 
-def drawn(part: Any, n: int) -> list[Any]:
-    """Copies (n) of a component with its parameters drawn from their priors, half of them at the priors' edges."""
-    rng = np.random.default_rng(0)
-
-    def draw(node: Any, values: dict[int, Any], scale: float) -> Any:
-        if not isinstance(node, Parameter):
-            raise SkyfoldError("A galaxy's dust holds something else than parameters and numbers.")
-        if node.token not in values:
-            prior = substitute(node.prior, partial(draw, values=values, scale=scale))
-            z = rng.standard_normal(prior.latent_shape)
-            values[node.token] = prior.transport(jnp.asarray(scale * np.sign(z) if scale else z))
-        return values[node.token]
-
-    scales = [3.0 if i % 2 else 0.0 for i in range(n)]
-    return [substitute(part, partial(draw, values={}, scale=s)) for s in scales]
-
-
 def _likelihood(
     name: str,
     curves: tuple[Filter, ...],
@@ -378,30 +358,3 @@ def _likelihood(
     return checked_likelihood(
         name, "band", [f.name for f in curves], data, sigma, missing, upper_limits, floor, outliers
     )
-
-
-def in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fluxes and errors (..., n_band) in nJy, from any known unit or from astropy quantities."""
-    if hasattr(flux, "to_value") or hasattr(error, "to_value"):
-        import astropy.units as u
-
-        both = []
-        for what, value in (("flux", flux), ("error", error)):
-            try:
-                both.append(np.asarray(value.to_value(u.nJy, u.spectral_density(pivots * u.AA)), dtype=np.float64))
-            except (AttributeError, u.UnitConversionError) as problem:
-                raise SkyfoldError(f"'{name}': the {what} has no unit of flux density ({problem}).") from problem
-        return both[0], both[1]
-    data, sigma = np.asarray(flux, dtype=np.float64), np.asarray(error, dtype=np.float64)
-    if unit == "AB":
-        linear = AB_JY * 1e9 * 10.0 ** (-0.4 * data)
-        return linear, linear * sigma * 0.4 * np.log(10.0)
-    if unit == "erg/s/cm2/Angstrom":
-        factor: Any = pivots**2 / LIGHT / NJY
-    elif unit in UNITS:
-        factor = UNITS[unit]
-    else:
-        raise SkyfoldError(
-            f"'{name}': the unit {unit!r} is not known: {', '.join([*UNITS, 'erg/s/cm2/Angstrom', 'AB'])}."
-        )
-    return data * factor, sigma * factor

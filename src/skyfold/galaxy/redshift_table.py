@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy.bands import Curves
 from skyfold.galaxy.filters import Filter
@@ -310,7 +310,7 @@ def _weights(curves: Curves, wave: jax.Array) -> jax.Array:
 
 
 def _dusts(dust: Any) -> list[Any]:
-    from skyfold.galaxy.photometry import drawn
+    from skyfold.galaxy.bands import drawn
 
     return drawn(dust, _TRIALS)
 

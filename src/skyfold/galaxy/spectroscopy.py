@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy import nuisances
-from skyfold.galaxy.band_likelihood import BandFluxes
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
-from skyfold.likelihoods import Gaussian
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.limits import BandFluxes
 from skyfold.observation import Observation
 from skyfold.parameters import Value, is_quantity, parameter
 from skyfold.priors import Uniform

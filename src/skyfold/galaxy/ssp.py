@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import equinox as eqx
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.errors import FileFormatError, SkyfoldError, SkyfoldWarning
 
 #: Nominal luminosity of the Sun, erg/s (IAU 2015, resolution B3).

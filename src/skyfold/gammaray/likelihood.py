@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.point_sources import PreparedPixels, log_likelihood, prepare
 from skyfold.gammaray.source_counts import SourceCount, Support
-from skyfold.likelihoods import Likelihood
+from skyfold.likelihoods.likelihood import Likelihood
 
 #: Sizes of bright sources are drawn on so many points of ln S, over this range beyond what the counts reach.
 _POINTS, _RANGE = 400, 1e4

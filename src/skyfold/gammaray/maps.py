@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.checked_maps import as_edges, as_map, as_mask, check_counts, check_exposure, check_order
 from skyfold.gammaray.emission import Emission
@@ -21,7 +21,7 @@ from skyfold.gammaray.healpix import nside_of, parents
 from skyfold.gammaray.likelihood import Blur, CompoundPoisson, compound
 from skyfold.gammaray.pixels import Pixels
 from skyfold.gammaray.regions import Region
-from skyfold.likelihoods import Poisson
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.parameters import shape_of, substitute
 

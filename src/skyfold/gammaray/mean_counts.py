@@ -25,7 +25,7 @@ class _MeanCounts(eqx.Module):
     total: bool = eqx.field(static=True)
 
     def __call__(self, model: Any) -> jax.Array:
-        from skyfold.results.contributions import select
+        from skyfold.terms import select
 
         rows = []
         for sky, path in zip(self.skies, self.paths, strict=True):
@@ -66,8 +66,9 @@ def mean_counts(result: Result, latent: Any, name: str | None = None, *, total: 
     -------
     dict of (n, n_data) or, for the sums, (n,) arrays by the component's name
     """
-    from skyfold.results.contributions import select, term_paths
+    from skyfold.results.contributions import term_paths
     from skyfold.results.evaluation import apply
+    from skyfold.terms import select
 
     posterior = result.posterior
     name, sky = counts_map(result, name)

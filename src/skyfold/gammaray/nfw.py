@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.line_of_sight import SUN, Axis, by_parameters, integrate, interpolated

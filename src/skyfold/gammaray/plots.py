@@ -282,7 +282,7 @@ def _true_counts(result: Result, truth: Mapping[str, float]) -> dict[str, Any]:
     """True source-count functions of the populations all of whose parameters are known."""
     from skyfold.gammaray.mean_counts import counts_map
     from skyfold.gammaray.source_bands import populations
-    from skyfold.results.contributions import select
+    from skyfold.terms import select
 
     model = result.posterior.pairs[counts_map(result)[0]][0]
     found = {}

@@ -13,8 +13,8 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 
-from skyfold.annotation import Annotation
-from skyfold.compilation import jit
+from skyfold.compiled.annotation import Annotation
+from skyfold.compiled.jit import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.compound import Layout, arrange, log_probability, log_probability_scores, one_by_one

@@ -222,7 +222,7 @@ def _binned(fractions: np.ndarray, sources: int, floor: float, bins: int, faint:
 
 def _cache_file(psf: Psf, settings: list[np.ndarray]) -> Any:
     """File in the cache beside the compilation cache, named by the content of everything that matters."""
-    from skyfold.session import cache_directory
+    from skyfold.compiled.session import cache_directory
 
     if os.environ.get("SKYFOLD_CACHE") == "off":
         return None

@@ -27,7 +27,7 @@ class _Density(eqx.Module):
     paths: tuple[Any, ...] = eqx.field(static=True)
 
     def __call__(self, model: Any) -> jax.Array:
-        from skyfold.results.contributions import select
+        from skyfold.terms import select
 
         parts: list[Any] = [select(model, path, factors=False) for path in self.paths]
         return jnp.stack([part.source_count().density(jnp.asarray(self.log_s)) for part in parts])
@@ -37,7 +37,8 @@ def populations(result: Result, name: str | None = None) -> dict[str, tuple[Any,
     """Names of the populations of point sources in the model of a counts map, and their paths in it."""
     from skyfold.gammaray.mean_counts import counts_map
     from skyfold.gammaray.point_sources import PointSources
-    from skyfold.results.contributions import select, term_paths
+    from skyfold.results.contributions import term_paths
+    from skyfold.terms import select
 
     name, _ = counts_map(result, name)
     model = result.posterior.pairs[name][0]

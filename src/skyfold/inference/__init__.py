@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.component import unknown_name
 from skyfold.errors import NonFiniteModelWarning, SkyfoldError
+from skyfold.wording import unknown_name
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -21,21 +21,21 @@ METHODS = {
     "aies": ("skyfold.inference.ensembles", "AIES"),
     "auto": ("skyfold.inference.auto", "Auto"),
     "chees": ("skyfold.inference.chees", "ChEES"),
-    "dynesty": ("skyfold.inference.dynesty", "Dynesty"),
+    "dynesty": ("skyfold.inference.nested_sampling.dynesty", "Dynesty"),
     "ess": ("skyfold.inference.ensembles", "ESS"),
-    "geovi": ("skyfold.inference.metric_gaussian", "GeoVI"),
+    "geovi": ("skyfold.inference.mgvi", "GeoVI"),
     "hmc": ("skyfold.inference.hmc", "HMC"),
     "laplace": ("skyfold.inference.laplace", "Laplace"),
     "map": ("skyfold.inference.maximum", "MAP"),
     "meads": ("skyfold.inference.meads", "MEADS"),
-    "mgvi": ("skyfold.inference.metric_gaussian", "MGVI"),
+    "mgvi": ("skyfold.inference.mgvi", "MGVI"),
     "mle": ("skyfold.inference.maximum", "MLE"),
-    "nautilus": ("skyfold.inference.nautilus", "Nautilus"),
+    "nautilus": ("skyfold.inference.nested_sampling.nautilus", "Nautilus"),
     "nested": ("skyfold.inference.nested", "Nested"),
     "nuts": ("skyfold.inference.nuts", "NUTS"),
     "pathfinder": ("skyfold.inference.pathfinder", "Pathfinder"),
     "smc": ("skyfold.inference.smc", "SMC"),
-    "ultranest": ("skyfold.inference.ultranest", "UltraNest"),
+    "ultranest": ("skyfold.inference.nested_sampling.ultranest", "UltraNest"),
     "vi": ("skyfold.inference.vi", "VI"),
 }
 
@@ -69,8 +69,8 @@ def run(
     checkpoint: str | Path | None = None,
 ) -> Result:
     """Run a method on a posterior; see `Posterior.fit`."""
-    from skyfold.inference.checkpoint import Checkpoint, fingerprint
-    from skyfold.inference.progress import Progress
+    from skyfold.inference.running.checkpoint import Checkpoint, fingerprint
+    from skyfold.inference.running.progress import Progress
     from skyfold.results.result import Result
 
     settings = find(method)

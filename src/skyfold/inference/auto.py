@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from skyfold.inference.adaptation import Adaptation
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Laplace, log_mass
-from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import Modes, check_positive, refine
-from skyfold.inference.modes import Search, best_of, search_modes
-from skyfold.inference.screening import screen
-from skyfold.inference.tails import probe
+from skyfold.inference.frames.unit_or_normal import Laplace, log_mass
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.ridges import probe
+from skyfold.inference.importance.rounds import Adaptation
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.maxima import Modes
+from skyfold.inference.search.modes import Search, best_of, search_modes
+from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.screening import screen
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.draws import Draws
-from skyfold.inference.many_chains import check_many, run_many
+from skyfold.inference.chains.many_chains import check_many, run_many
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -17,19 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.autocorrelation import integrated_time, judge
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.draws import Draws
-from skyfold.inference.ensemble_moves import Metropolis, Slice
-from skyfold.inference.frame import Bend, log_density
-from skyfold.inference.maximum import check_positive
-from skyfold.inference.mixing import LEAST_ESS, WORST_RHAT
-from skyfold.inference.screening import evaluate
-from skyfold.inference.starts import best_fit, incomplete, scatter
-from skyfold.inference.unvisited import unvisited
+from skyfold.inference.chains.ensemble_moves import Metropolis, Slice
+from skyfold.inference.convergence.missed_ridges import unvisited
+from skyfold.inference.convergence.mixing import LEAST_ESS, WORST_RHAT
+from skyfold.inference.convergence.walker_history import integrated_time, judge
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.whitened import Bend, log_density
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.scattered_starts import best_fit, incomplete, scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:

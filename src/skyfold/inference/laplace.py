@@ -1,9 +1,9 @@
 """Laplace: normal approximations at the modes, and how far they are from the posterior.
 
 At every mode the log density is expanded to second order, in the coordinates that suit the posterior (see
-`skyfold.inference.coordinates`), with the Fisher metric or the exact Hessian as its curvature. Each normal counts with
-the mass under it (Tierney & Kadane 1986, J. Am. Stat. Assoc. 81, 82); where a bound of the prior cuts a normal, so
-are its draws. The same draws carry importance weights, whose Pareto k-hat (Vehtari, Simpson, Gelman, Yao & Gabry 2024,
+`skyfold.inference.frames.unit_or_normal`), with the Fisher metric or the exact Hessian as its curvature. Each normal
+counts with the mass under it (Tierney & Kadane 1986, J. Am. Stat. Assoc. 81, 82); where a bound of the prior cuts a normal,
+so are its draws. The same draws carry importance weights, whose Pareto k-hat (Vehtari, Simpson, Gelman, Yao & Gabry 2024,
 JMLR 25, 72) and moments tell whether the approximation is any good.
 """
 
@@ -18,17 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference import coordinates
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.draws import Draws
-from skyfold.inference.maximum import Modes, check_positive, refine
-from skyfold.inference.modes import best_of, search_modes
-from skyfold.inference.psis import RELIABLE, pareto_k
-from skyfold.inference.quasirandom import normal_points
-from skyfold.inference.screening import evaluate, screen
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames import unit_or_normal
+from skyfold.inference.importance.psis import RELIABLE, pareto_k
+from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.maxima import Modes
+from skyfold.inference.search.modes import best_of, search_modes
+from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.screening import screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ class Laplace:
         modes = search.modes
         best = refine(posterior, modes, self.starts)
         progress.stage("expanding at the modes")
-        where = coordinates.Laplace.at(posterior, modes).coordinates
+        where = unit_or_normal.Laplace.at(posterior, modes).coordinates
         normals, steps, indefinite = _approximate(posterior, modes, where, self.starts, hessian=self.hessian)
         normals, z, drawn = _draw(normals, self.draws, np.random.default_rng([seed, 4]))
         density, likelihood = evaluate(posterior, z)
@@ -140,7 +143,7 @@ class _Normals:
     roots : (n, ndim, ndim) lower Cholesky factors of the covariances.
     """
 
-    coordinates: coordinates.Coordinates
+    coordinates: unit_or_normal.Coordinates
     points: np.ndarray
     log_density_there: np.ndarray
     means: np.ndarray
@@ -187,7 +190,7 @@ def normal_log_density(t: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.
 
 
 def _approximate(
-    posterior: Posterior, modes: Modes, where: coordinates.Coordinates, size: int, *, hessian: bool
+    posterior: Posterior, modes: Modes, where: unit_or_normal.Coordinates, size: int, *, hessian: bool
 ) -> tuple[_Normals, int, bool]:
     """Normals at the modes, the number of Newton steps taken, and whether some Hessian had to be replaced."""
     z, n = np.clip(modes.z, -_EDGE, _EDGE), len(modes.z)

@@ -1,8 +1,8 @@
 """Nested: nested slice sampling of BlackJAX, batches of live points replaced side by side.
 
-Slices are hit-and-run steps shaped by the covariance of the live points (`skyfold.inference.slices`), in latent
-coordinates, where the prior is standard normal. Work goes in chunks of a fixed number of steps, each one call of one
-executable.
+Slices are hit-and-run steps shaped by the covariance of the live points (`skyfold.inference.nested_sampling.slices`),
+in latent coordinates, where the prior is standard normal. Work goes in chunks of a fixed number of steps, each one call
+of one executable.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skyfold.errors import NonFiniteModelWarning, SkyfoldError
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import coordinate_names
-from skyfold.inference.coverage import weighted_draws
-from skyfold.inference.cube import require_cube
-from skyfold.inference.draws import Draws
-from skyfold.inference.lineage import dependence, evidence_error, memory
-from skyfold.inference.live import advance as step
-from skyfold.inference.live import begin, packed, unpacked
-from skyfold.inference.screening import evaluate
-from skyfold.inference.shrinkage import alive, insertion_pvalue, log_evidence, log_volumes
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import coordinate_names
+from skyfold.inference.nested_sampling.blackjax_steps import advance as step
+from skyfold.inference.nested_sampling.blackjax_steps import begin, packed, unpacked
+from skyfold.inference.nested_sampling.families import dependence, evidence_error, memory
+from skyfold.inference.nested_sampling.finish import weighted_draws
+from skyfold.inference.nested_sampling.prior_volume import alive, insertion_pvalue, log_evidence, log_volumes
+from skyfold.inference.nested_sampling.unit_cube import require_cube
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 
-from skyfold.inference.chains import CHUNK, check_chains, run_chains
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.draws import Draws
-from skyfold.inference.no_u_turn import no_u_turn
+from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_chains
+from skyfold.inference.chains.no_u_turn import no_u_turn
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
-    from skyfold.inference.modes import Search
+    from skyfold.inference.search.modes import Search
     from skyfold.posterior import Posterior
 
 

@@ -18,20 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Coordinates, Laplace
-from skyfold.inference.coverage import missed_by
-from skyfold.inference.draws import Draws
-from skyfold.inference.frame import Bend, Frame, log_density
+from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
+from skyfold.inference.frames.whitened import Bend, Frame, log_density
+from skyfold.inference.importance.psis import RELIABLE, pareto_k
+from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.laplace import normal_log_density
-from skyfold.inference.maximum import Modes, check_positive, refine
-from skyfold.inference.modes import best_of, search_modes
-from skyfold.inference.psis import RELIABLE, pareto_k
-from skyfold.inference.quasirandom import normal_points
-from skyfold.inference.screening import choose_starts, evaluate, screen
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.maxima import Modes
+from skyfold.inference.search.modes import best_of, search_modes
+from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.screening import choose_starts, screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:

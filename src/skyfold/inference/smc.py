@@ -3,8 +3,8 @@
 Independent populations of particles, drawn from the prior, go through densities prior x likelihood^b with b from 0 to 1
 (Neal 2001, Stat. Comput. 11, 125; Del Moral, Doucet & Jasra 2006, J. R. Stat. Soc. B 68, 411). Each step of b leaves
 the chosen share of effective particles; these are weighed, resampled and moved until they have forgotten where they
-were (`skyfold.inference.mutation`). The populations share temperatures and the fitted mixture, but no particles, so
-their scatter tells the errors: R-hat of the draws and the standard error of the evidence.
+were (`skyfold.inference.chains.particle_moves`). The populations share temperatures and the fitted mixture, but no
+particles, so their scatter tells the errors: R-hat of the draws and the standard error of the evidence.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import numpy as np
 from scipy.special import logsumexp, stdtrit
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Coordinates
-from skyfold.inference.draws import Draws
-from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import check_positive, climb, refine
-from skyfold.inference.mixing import LEAST_ESS, WORST_RHAT, measure
-from skyfold.inference.modes import best_of
-from skyfold.inference.mutation import correlation, fit, move, prior_mixture
-from skyfold.inference.screening import choose_starts, evaluate
-from skyfold.inference.stein import complaint, departures
+from skyfold.inference.chains.particle_moves import correlation, fit, move, prior_mixture
+from skyfold.inference.convergence.mixing import LEAST_ESS, WORST_RHAT, measure
+from skyfold.inference.convergence.stein import complaint, departures
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import Coordinates
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.modes import best_of
+from skyfold.inference.search.scoring import climb, refine
+from skyfold.inference.search.screening import choose_starts
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -43,7 +45,7 @@ class SMC:
     """Adaptive tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006).
 
     It needs no search for modes, follows several of them, and gives the evidence. Gradients serve in the end only, to
-    see whether the draws stop short of where the posterior goes on (`skyfold.inference.stein`).
+    see whether the draws stop short of where the posterior goes on (`skyfold.inference.convergence.stein`).
 
     Parameters
     ----------

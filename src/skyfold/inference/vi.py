@@ -2,7 +2,8 @@
 
 The evidence lower bound (ELBO), the mean of log p/q over draws of q, is raised by Adam. Its gradient is the path
 derivative ("sticking the landing": Roeder, Wu & Duvenaud 2017, NIPS 30), whose noise vanishes where q = p. The start
-is the Laplace approximation in the bent coordinates of `skyfold.inference.frame`, so that few steps are needed.
+is the Laplace approximation in the bent coordinates of `skyfold.inference.frames.whitened`, so that few steps are
+needed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.ascent import STEPS, Ascent, Optimiser, first_state
-from skyfold.inference.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.clock import Clock
-from skyfold.inference.coordinates import Coordinates, Laplace, log_mass
-from skyfold.inference.correction import (
+from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace, log_mass
+from skyfold.inference.frames.whitened import Bend, Frame
+from skyfold.inference.importance.judged import (
     CORRECTIONS,
     WALKED,
     WALKS,
@@ -34,16 +35,17 @@ from skyfold.inference.correction import (
     walked,
     weigh,
 )
-from skyfold.inference.coverage import missed_by
-from skyfold.inference.draws import Draws
-from skyfold.inference.frame import Bend, Frame
-from skyfold.inference.guides import FAMILIES, Guide, log_normal
-from skyfold.inference.importance import Mixture
-from skyfold.inference.maximum import refine
-from skyfold.inference.modes import MOST_UNSEEN, search_modes
-from skyfold.inference.quasirandom import normal_points
-from skyfold.inference.screening import evaluate, screen
-from skyfold.inference.starts import best_fit, incomplete
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.search.modes import MOST_UNSEEN, search_modes
+from skyfold.inference.search.scattered_starts import best_fit, incomplete
+from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.screening import screen
+from skyfold.inference.variational.elbo import STEPS, Ascent, Optimiser, first_state
+from skyfold.inference.variational.guides import FAMILIES, Guide, log_normal
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -213,7 +215,7 @@ class VI:
             return self._completed(posterior, fit, draws, judged, progress, clock)
         if self.correction != "mcmc":
             return draws
-        from skyfold.inference.continuation import Continuation
+        from skyfold.inference.chains.from_draws import Continuation
 
         chains = Continuation(posterior, fit.bend, self.chains, self.starts, progress, checkpoint)
         return chains(draws, judged.pool, fit.state(), state, clock.seconds)
@@ -222,7 +224,7 @@ class VI:
         self, posterior: Posterior, fit: Ascent, draws: Draws, judged: Judged, progress: Any, clock: Clock
     ) -> Draws:
         """Draws of adaptive importance sampling that begins with those of q and the modes."""
-        from skyfold.inference.completion import complete
+        from skyfold.inference.importance.from_draws import complete
 
         coordinates = Coordinates(np.asarray(fit.unit))
         means, covariances = coordinates.from_latent(fit.modes), fit.covariances

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
-from skyfold.compilation import jit
+from skyfold.compiled.annotation import Annotation
+from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.likelihoods import Gaussian, Likelihood, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.numpyro_bridge.run import Site, innermost, is_factor
 from skyfold.observation import Observation
 

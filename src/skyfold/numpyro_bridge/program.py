@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, as_array

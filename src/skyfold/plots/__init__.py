@@ -10,18 +10,18 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skyfold.component import unknown_name
+from skyfold.wording import unknown_name
 
 if TYPE_CHECKING:
-    from skyfold.plots.tables import PlotTable
     from skyfold.posterior import Posterior
     from skyfold.results.result import Result
+    from skyfold.results.tables import PlotTable
 
 #: Module of each figure; it has the numbers (`table`) and the options that change them (`DEFAULTS`).
 FIGURES = {
     "corner": "skyfold.plots.corner",
     "spectrum": "skyfold.plots.spectrum",
-    "model": "skyfold.plots.model",
+    "model": "skyfold.xray.plots",
     "trace": "skyfold.plots.trace",
     "prior_predictive": "skyfold.plots.prior",
 }
@@ -87,8 +87,8 @@ def save_all(result: Result, directory: str | os.PathLike[str]) -> list[Path]:
     -------
     list of the files
     """
-    from skyfold.plots.model import has_model
     from skyfold.plots.style import save
+    from skyfold.xray.plots import has_model
 
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from skyfold.plots.style import BLACK, SERIES, VERMILION, context, new_figure
 from skyfold.results.notation import plain
 
 if TYPE_CHECKING:
-    from skyfold.calibration import Calibration
+    from skyfold.checks.calibration import Calibration
 
 #: Most quantities that the legend names.
 _NAMED = 12
@@ -34,8 +34,8 @@ def calibration(found: Mapping[str, Calibration]) -> Any:
     -------
     matplotlib Figure
     """
-    from skyfold.calibration.findings import SIMULTANEOUS
-    from skyfold.calibration.uniformity import fractions, points
+    from skyfold.checks.calibration.findings import SIMULTANEOUS
+    from skyfold.checks.calibration.uniformity import fractions, points
 
     with context():
         figure = new_figure(7.4, 2.5 * len(found) + 0.6)

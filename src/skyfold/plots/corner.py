@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.component import unknown_name
 from skyfold.errors import SkyfoldError
 from skyfold.plots.style import BLUE, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
-from skyfold.plots.tables import PlotTable
 from skyfold.results.notation import axis_label, scale_of, with_errors
 from skyfold.results.summary import QUANTILES, kish, quantiles
+from skyfold.results.tables import PlotTable
+from skyfold.wording import unknown_name
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result

@@ -7,10 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.likelihoods import Gaussian, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
-from skyfold.plots.tables import PlotTable
 from skyfold.results.predictive import replicate
+from skyfold.results.tables import PlotTable
 
 #: Quantiles of the bands: 68% and 95%.
 BANDS = {"q025": 0.025, "q16": 0.15865525393145707, "q50": 0.5, "q84": 0.8413447460685429, "q975": 0.975}

@@ -8,7 +8,7 @@ import numpy as np
 
 from skyfold.plots.display import display_table, labels
 from skyfold.plots.style import BLACK, BLUE, SERIES, context, energy_axis, log_axis, new_figure, steps
-from skyfold.plots.tables import PlotTable, stack
+from skyfold.results.tables import PlotTable, stack
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -21,7 +21,7 @@ def scan(result: Any, *, levels: Sequence[float] | None = None) -> Any:
 
     Parameters
     ----------
-    result : `skyfold.inference.scan.ScanResult` over one or two parameters.
+    result : `skyfold.profiles.scan.ScanResult` over one or two parameters.
     levels : rises of the statistic to mark, by default those of 68, 90 and 99%.
 
     Returns

@@ -20,7 +20,7 @@ from skyfold.plots.style import (
     say_converged,
     steps,
 )
-from skyfold.plots.tables import PlotTable, stack
+from skyfold.results.tables import PlotTable, stack
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.component import text_table
 from skyfold.errors import SkyfoldError, SkyfoldWarning
-from skyfold.inference.psis import RELIABLE
+from skyfold.inference.importance.psis import RELIABLE
 from skyfold.results.summary import load_arviz
+from skyfold.wording import text_table
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result

@@ -105,7 +105,7 @@ class Description:
     @classmethod
     def of(cls, posterior: Posterior) -> Self:
         """Describe a posterior."""
-        from skyfold.component import parameter_names, tokens_by_name
+        from skyfold.naming import parameter_names, tokens_by_name
         from skyfold.parameters import Parameter, is_symbol, written
 
         fixed: dict[str, Any] = {}

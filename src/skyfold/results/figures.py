@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skyfold.plots.tables import PlotTable
+    from skyfold.results.tables import PlotTable
 
 
 class Figures:
@@ -48,8 +48,8 @@ class Figures:
         return spectrum(self, **options)
 
     def plot_model(self: Any, **options: Any) -> Any:
-        """Draw the model without the instrument; options as in `skyfold.plots.model.model`."""
-        from skyfold.plots.model import model
+        """Draw the model without the instrument; options as in `skyfold.xray.plots.model`."""
+        from skyfold.xray.plots import model
 
         return model(self, **options)
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.inference.draws import Draws
-from skyfold.plots.tables import PlotTable
+from skyfold.inference.running.draws import Draws
 from skyfold.results.description import Description
+from skyfold.results.tables import PlotTable
 
 #: Version of the layout of groups ``draws`` and ``skyfold``.
 LAYOUT = 1

@@ -18,10 +18,10 @@ from skyfold.results.figures import Figures
 from skyfold.results.summary import Marginal, held_coordinates, kish, marginals, standard_errors
 
 if TYPE_CHECKING:
-    from skyfold.inference.draws import Draws
-    from skyfold.plots.tables import PlotTable
+    from skyfold.inference.running.draws import Draws
     from skyfold.posterior import Posterior
     from skyfold.results.predictive import Goodness
+    from skyfold.results.tables import PlotTable
 
 #: Most equally weighted draws that are made of weighted ones; derived quantities and figures use no more.
 MOST_DRAWS = 4000

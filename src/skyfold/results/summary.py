@@ -10,7 +10,7 @@ import numpy as np
 from skyfold.results.description import Description, ParameterDescription
 
 if TYPE_CHECKING:
-    from skyfold.inference.draws import Draws
+    from skyfold.inference.running.draws import Draws
 
 #: Quantiles of every summary.
 QUANTILES = {"q05": 0.05, "q16": 0.15865525393145707, "median": 0.5, "q84": 0.8413447460685429, "q95": 0.95}

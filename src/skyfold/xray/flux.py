@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.results.contributions import find, select
+from skyfold.results.contributions import find
 from skyfold.results.derived import Derived
 from skyfold.results.evaluation import apply
-from skyfold.xray._ranges import kev
+from skyfold.terms import select
+from skyfold.xray.units import kev
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
@@ -135,7 +136,7 @@ def _flux(
 
 
 def _left_out(model: Any, path: tuple[Any, ...] | None) -> list[str]:
-    from skyfold.results.contributions import terms
+    from skyfold.terms import terms
 
     factors = (f for t in terms(model) if path is None or t.path == path for f in t.factors)
     return list(dict.fromkeys(repr(f) for f in factors if not getattr(f, "intrinsic", False)))

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.xray._grid import same_grid
-from skyfold.xray.ogip import Arf, Rmf
+from skyfold.xray.files.energy_grid import same_grid
+from skyfold.xray.files.records import Arf, Rmf
 
 #: Above so many elements the matrix is kept as its non-zero elements only.
 DENSE_LIMIT = 64_000_000

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.xray.files.records import Arf, Pha, Rmf
+from skyfold.xray.files.write import write_arf, write_pha, write_rmf
 from skyfold.xray.grouping import group_counts
-from skyfold.xray.ogip import Arf, Pha, Rmf
 from skyfold.xray.response import effective_area
-from skyfold.xray.write import write_arf, write_pha, write_rmf
 
 #: Energy for one electron-hole pair in silicon (keV), and its Fano factor.
 _PAIR, _FANO = 3.65e-3, 0.118

@@ -11,21 +11,24 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.errors import (
     BackgroundNotFittedWarning,
     FileFormatError,
     ResponseWarning,
     SkyfoldError,
 )
-from skyfold.likelihoods import Gaussian, Likelihood, Poisson
+from skyfold.likelihoods.gaussian import Gaussian
+from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
-from skyfold.xray import _locate
-from skyfold.xray._channels import channel_index, numbered
-from skyfold.xray._grid import ROUNDING
-from skyfold.xray._ranges import ranges, stretches
+from skyfold.xray.channels import channel_index, numbered
+from skyfold.xray.files import locate
+from skyfold.xray.files.energy_grid import ROUNDING
+from skyfold.xray.files.read import read_arf, read_pha, read_rmf
+from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
-from skyfold.xray.ogip import Arf, Pha, Rmf, read_arf, read_pha, read_rmf
+from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, SparseResponse, build
 
 Source = str | os.PathLike[str]
@@ -102,9 +105,9 @@ class Spectrum(Observation):
         """
         if not os.fspath(path).strip():
             raise FileFormatError("The name of the spectrum is empty. Name a PHA file")
-        pha = read_pha(_locate.find(os.fspath(path), Path(), remembered=False) or path)
+        pha = read_pha(locate.find(os.fspath(path), Path(), remembered=False) or path)
         rmf = (
-            response if isinstance(response, Rmf) else _locate.chosen(pha.path, response, pha.response_file, "RESPFILE")
+            response if isinstance(response, Rmf) else locate.chosen(pha.path, response, pha.response_file, "RESPFILE")
         )
         if rmf is None:
             if response is not None:
@@ -116,11 +119,11 @@ class Spectrum(Observation):
                 f"{pha.path}: the header names no response (RESPFILE = {pha.response_file!r}). Name one: "
                 f"Spectrum.read({str(path)!r}, response='...')"
             )
-        area = arf if isinstance(arf, Arf) else _locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
+        area = arf if isinstance(arf, Arf) else locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
         behind = (
             background
             if isinstance(background, Pha)
-            else _locate.chosen(pha.path, background, pha.background_file, "BACKFILE")
+            else locate.chosen(pha.path, background, pha.background_file, "BACKFILE")
         )
         return cls.assemble(
             pha,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.annotation import Annotation
+from skyfold.compiled.annotation import Annotation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import Uniform
 from skyfold.xray.models.cross_sections import CrossSection, gas, interstellar

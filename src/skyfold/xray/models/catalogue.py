@@ -6,9 +6,9 @@ import difflib
 from dataclasses import dataclass, fields
 from typing import Any
 
-from skyfold.component import text_table
 from skyfold.errors import SkyfoldError
 from skyfold.parameters import Label
+from skyfold.wording import text_table
 from skyfold.xray.models.absorption import PHabs, TBabs, Wabs, ZTBabs
 from skyfold.xray.models.factors import Constant, Edge, HighECut
 from skyfold.xray.models.lines import Gaussian, ZGaussian

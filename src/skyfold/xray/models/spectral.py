@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.compilation import jit
+from skyfold.compiled.jit import jit
 from skyfold.component import Component, Product, Sum
 from skyfold.errors import SkyfoldError
 

@@ -1,0 +1,148 @@
+"""Catalog: what a fit to many galaxies found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skyfold.catalogs.work import STAGES
+from skyfold.errors import SkyfoldError
+
+#: Quantiles that the table gives, by the ends of their columns' names.
+QUANTILES = {"p025": 0, "p16": 1, "median": 2, "p84": 3, "p975": 4}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Galaxies of a catalogue, fitted.
+
+    Attributes
+    ----------
+    ids : (n,) names or numbers of the galaxies.
+    names : parameters, the last being ``log_mass``, log10 of the mass in Msun that the model's mass of one stands for.
+    units : their units.
+    results : arrays with an entry per galaxy, see `table`; ``draws`` are equally weighted, (n, kept, parameters).
+    """
+
+    ids: np.ndarray
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    results: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def table(self) -> Any:
+        """Astropy table with a row per galaxy.
+
+        For every parameter mean, standard deviation and quantiles (``redshift_median``, ``_p16``, ``_p84``, ``_p025``,
+        ``_p975``); ``converged``: whether the draws passed every test; ``stage``: how they came about; ``khat``,
+        ``effective``, ``rhat``, ``uncovered`` (see `CatalogSettings`); ``log_evidence``; ``chi2``, the least among the
+        draws; ``seconds`` of work.
+        """
+        from astropy.table import Table
+
+        columns: dict[str, Any] = {"id": self.ids}
+        for i, name in enumerate(self.names):
+            for end, where in QUANTILES.items():
+                columns[f"{name}_{end}"] = self.results["quantiles"][:, i, where]
+            columns[f"{name}_mean"] = self.results["mean"][:, i]
+            columns[f"{name}_sd"] = self.results["sd"][:, i]
+        columns["converged"] = self.results["passed"]
+        columns["stage"] = np.array(STAGES)[self.results["stage"]]
+        for name in ("khat", "effective", "rhat", "uncovered", "log_evidence", "chi2", "seconds"):
+            columns[name] = self.results[name]
+        found = Table(columns)
+        for name, unit in zip(self.names, self.units, strict=True):
+            for column in found.colnames:
+                if unit and column.rsplit("_", 1)[0] == name:
+                    found[column].unit = unit
+        return found
+
+    def draws(self, galaxy: Any) -> dict[str, np.ndarray]:
+        """Equally weighted draws (kept,) of every parameter of one galaxy, by its id.
+
+        Raises
+        ------
+        SkyfoldError
+            If there is no galaxy of that id.
+        """
+        where = np.flatnonzero(self.ids == galaxy)
+        if not len(where):
+            raise SkyfoldError(f"There is no galaxy {galaxy!r} in this catalogue of {len(self)}.")
+        return dict(zip(self.names, self.results["draws"][where[0]].T, strict=True))
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write a file: the table for ``.ecsv``, ``.fits`` or ``.csv``; table and draws for ``.nc`` (netCDF).
+
+        Raises
+        ------
+        SkyfoldError
+            If the name ends otherwise.
+        """
+        path = Path(path)
+        temporary = path.with_name(f".{os.getpid()}.{path.name}")
+        formats = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv"}
+        try:
+            if path.suffix in formats:
+                self.table.write(temporary, format=formats[path.suffix], overwrite=True)
+            elif path.suffix == ".nc":
+                self._write_netcdf(temporary)
+            else:
+                raise SkyfoldError(f"{path}: a catalogue is written as .ecsv, .fits, .csv or .nc.")
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _write_netcdf(self, path: Path) -> None:
+        from netCDF4 import Dataset
+
+        n, kept, width = self.results["draws"].shape
+        with Dataset(path, "w") as file:
+            for name, size in (("galaxy", n), ("draw", kept), ("parameter", width), ("quantile", len(QUANTILES))):
+                file.createDimension(name, size)
+            _text(file, "id", ("galaxy",), [str(i) for i in self.ids])
+            _text(file, "parameter", ("parameter",), self.names)
+            _text(file, "unit", ("parameter",), self.units)
+            _text(file, "quantile", ("quantile",), list(QUANTILES))
+            shapes = {
+                "draws": ("galaxy", "draw", "parameter"),
+                "quantiles": ("galaxy", "parameter", "quantile"),
+                "mean": ("galaxy", "parameter"),
+                "sd": ("galaxy", "parameter"),
+            }
+            for name, values in self.results.items():
+                kind = "i1" if values.dtype == bool else values.dtype
+                variable = file.createVariable(name, kind, shapes.get(name, ("galaxy",)), zlib=True)
+                variable[:] = values.astype(np.int8) if values.dtype == bool else values
+            file.stages = ", ".join(STAGES)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Catalog:
+        """Read a netCDF file that `write` made."""
+        from netCDF4 import Dataset
+
+        if not Path(path).is_file():
+            raise SkyfoldError(f"{path}: there is no such file of a catalogue.")
+        with Dataset(path) as file:
+            text = {name: np.array([str(x) for x in file[name][:]]) for name in ("id", "parameter", "unit", "quantile")}
+            results = {name: np.asarray(file[name][:]) for name in file.variables if name not in text}
+        results["passed"] = results["passed"].astype(bool)
+        return cls(text["id"], tuple(map(str, text["parameter"])), tuple(map(str, text["unit"])), results)
+
+    def __repr__(self) -> str:
+        stage, good = self.results["stage"], self.results["passed"]
+        counts = ", ".join(f"{int(np.sum(stage == i))} by {name}" for i, name in enumerate(STAGES))
+        return f"Catalogue of {len(self)} galaxies, {int(good.sum())} converged ({counts})"
+
+
+def _text(file: Any, name: str, dimensions: Sequence[str], values: Sequence[str]) -> None:
+    variable = file.createVariable(name, str, dimensions)
+    for i, value in enumerate(values):
+        variable[i] = value

@@ -1,0 +1,1 @@
+"""Markov chains: their moves and their orchestration."""

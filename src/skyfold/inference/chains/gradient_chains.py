@@ -1,0 +1,392 @@
+"""Chains that follow gradients: what NUTS and HMC share.
+
+Sampling runs in a whitened frame (`skyfold.inference.frames.whitened`), first that of the Laplace approximation, then
+that of the warm-up's own draws. Work goes in chunks of equal length, so that one executable serves warm-up and sampling,
+progress can be shown, an interrupted run keeps what is done, and a killed one goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from scipy.special import ndtr
+
+from skyfold.compiled.jit import jit
+from skyfold.errors import SkyfoldError
+from skyfold.inference.chains.step_size import fresh_step
+from skyfold.inference.convergence.missed_ridges import unvisited
+from skyfold.inference.convergence.mixing import (
+    LEAST_ESS,
+    MOST_DIVERGENT,
+    WORST_RHAT,
+    complaints,
+    least_ebfmi,
+    least_ess,
+    measure,
+)
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import Laplace
+from skyfold.inference.frames.whitened import Bend, Frame, log_density
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.maxima import Modes
+from skyfold.inference.search.modes import MOST_UNSEEN, Search, best_of, search_modes
+from skyfold.inference.search.scoring import climb, linearise, refine
+from skyfold.inference.search.screening import screen
+from skyfold.kernel import Kernel
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Steps of every chain per call of the executable.
+CHUNK = 100
+#: Chunks that the warm-up is lengthened by at most while its transitions diverge.
+_EXTRA = 2
+#: Times that chains begin again with shorter steps because too many transitions diverged.
+_RESTARTS = 2
+
+
+def check_chains(method: Any) -> None:
+    """Refuse settings with which chains cannot be judged."""
+    check_positive(method, "screen", "starts", "max_draws")
+    if not 0.0 < method.target_accept < 1.0:
+        raise SkyfoldError(
+            f"{type(method).__name__}: target_accept must lie between 0 and 1, not {method.target_accept!r}."
+        )
+    if method.chains < 2 or method.warmup < 2 * CHUNK or method.draws < 1:
+        raise SkyfoldError(
+            f"{type(method).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."
+        )
+
+
+def run_chains(
+    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, search: Search | None = None
+) -> Draws:
+    """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
+
+    `method` has the settings of `NUTS` or `HMC`; its ``transition`` is a hashable function of (density, states, step
+    size, key, whether to adapt it, target) that makes `CHUNK` transitions of every chain (see `no_u_turn`).
+    """
+    import arviz  # noqa: F401  # slow to import, which is not sampling
+
+    clock = Clock()
+    state = checkpoint.load()
+    chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, search)
+    advance = partial(advance_chains, posterior.kernel, transition=method.transition)
+    quality: dict[str, float] = {}
+    try:
+        while True:
+            if chains.tuning:
+                progress.stage("warm-up", method.warmup)
+            while chains.tuning:
+                chains.advance(advance, seed, adapt=True)
+                if 2 <= chains.done and not chains.restarts:
+                    chains.mend()
+                checkpoint.save(**chains.state())
+                progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
+            progress.stage("sampling", method.draws)
+            while not (chains.hopeless() or enough(method, chains, quality, progress)):
+                chains.advance(advance, seed, adapt=False)
+                checkpoint.save(**chains.state())
+                progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
+            if not (chains.hopeless() or chains.diverge()) or chains.restarts >= _RESTARTS:
+                break
+            chains.restart()
+            quality.clear()
+    except KeyboardInterrupt:
+        if not len(chains.z):
+            raise
+        quality.update(measure(chains.latent()), ebfmi=least_ebfmi(chains.energy), interrupted=1.0)
+    latent = chains.latent()
+    _, likelihood = evaluate(posterior, latent.reshape(-1, posterior.ndim))
+    messages = complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1])
+    if chains.unseen > MOST_UNSEEN:
+        share = 1.0 / float(chains.unseen)
+        messages = (f"{chains.modes} modes were found and one in {share:.0f} starts still finds a new one", *messages)
+    lacking, looked = unvisited(posterior, chains.mode, latent.reshape(-1, posterior.ndim), method.starts, seed)
+    messages = (*messages, *lacking)
+    best = climb(posterior, np.tile(chains.best, (method.starts, 1)), with_prior=False)
+    return Draws(
+        method=method.name,
+        latent=latent,
+        log_likelihood=likelihood.reshape(latent.shape[:2]),
+        converged=not messages,
+        messages=messages,
+        seed=seed,
+        evaluations=int(chains.spent + chains.gradients) + looked,
+        gradients=int(chains.gradients),
+        best=best_of(posterior, best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
+        mode=chains.mode,
+        diagnostics={
+            **quality,
+            "divergences": int(chains.divergent),
+            "step_size": float(chains.step[0]),
+            "modes": int(chains.modes),
+        },
+        seconds=clock.seconds(),
+    )
+
+
+class Chains:
+    """State of a run of chains: everything that it needs to go on, as arrays."""
+
+    _NUMBERS = ("done", "tuning", "restarts", "divergent", "gradients", "spent", "modes")
+    _LATER = ("energy", "extra", "next", "slow")
+    _ARRAYS = (
+        "target",
+        "unseen",
+        "u",
+        "density",
+        "gradient",
+        "step",
+        "best",
+        "mode",
+        "warm",
+        "z",
+        "unit",
+        "scale",
+        "mean",
+        "root",
+    )
+
+    def __init__(self, **state: Any) -> None:
+        for name in self._NUMBERS:
+            setattr(self, name, int(state[name]))
+        for name in self._ARRAYS:
+            setattr(self, name, np.array(state[name]))
+        self.energy = np.array(state.get("energy", np.empty((0, CHUNK, len(self.u)))))
+        self.extra = int(state.get("extra", 0))
+        self.next = int(state.get("next", 0))
+        self.slow = int(state.get("slow", 0))
+
+    done: int
+    tuning: int
+    restarts: int
+    divergent: int
+    gradients: int
+    spent: int
+    modes: int
+    target: np.ndarray
+    unseen: np.ndarray
+    u: np.ndarray
+    density: np.ndarray
+    gradient: np.ndarray
+    step: np.ndarray
+    best: np.ndarray
+    mode: np.ndarray
+    warm: np.ndarray
+    z: np.ndarray
+    unit: np.ndarray
+    scale: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    energy: np.ndarray
+    extra: int
+    next: int
+    slow: int
+
+    @classmethod
+    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> Chains:
+        spent = 0
+        if search is None:
+            progress.stage("searching for modes")
+            points, density, _ = screen(posterior, method.screen, seed)
+            search = search_modes(posterior, points, density, method.starts)
+            spent = search.evaluations
+        modes = search.modes
+        best = refine(posterior, modes, method.starts)
+        laplace = Laplace.at(posterior, modes)
+        frame = Frame.of(laplace)
+        rng = np.random.default_rng([seed, 3])
+        u, density, gradient = _first(method, posterior, laplace, frame, modes, rng)
+        nothing = np.empty((0, CHUNK, method.chains, posterior.ndim))
+        return cls(
+            done=0,
+            tuning=-(-method.warmup // CHUNK),
+            restarts=0,
+            target=method.target_accept,
+            divergent=0,
+            gradients=0,
+            spent=spent + best.evaluations,
+            modes=len(modes.z),
+            unseen=search.unseen,
+            u=u,
+            density=density,
+            gradient=gradient,
+            step=fresh_step(0.5),
+            best=best.z[0],
+            mode=modes.z[0],
+            warm=nothing,
+            z=nothing,
+            unit=frame.bend.unit,
+            scale=frame.bend.scale,
+            mean=frame.mean,
+            root=frame.root,
+        )
+
+    @classmethod
+    def resumed(cls, state: dict[str, np.ndarray]) -> Chains:
+        return cls(**state)
+
+    def state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*self._NUMBERS, *self._ARRAYS, *self._LATER)}
+
+    @property
+    def frame(self) -> Frame:
+        return Frame(Bend(self.unit, self.scale), self.mean, self.root)
+
+    def latent(self) -> np.ndarray:
+        """Draws (chains, draws, ndim)."""
+        return self.z.reshape(-1, *self.z.shape[2:]).swapaxes(0, 1)
+
+    def advance(self, advance: Callable[..., Any], seed: int, *, adapt: bool) -> None:
+        """One chunk of steps of every chain."""
+        frame = self.frame
+        states, step, out = advance(
+            frame.bend,
+            frame.mean,
+            frame.root,
+            (self.u, self.density, self.gradient),
+            self.step,
+            np.random.SeedSequence([seed, self.done]).generate_state(2),
+            adapt,
+            target=float(self.target),
+        )
+        out = {name: np.asarray(a) for name, a in out.items()}
+        self.u, self.density, self.gradient = (np.asarray(a) for a in states)
+        self.gradients += int(out["steps"].sum())
+        self.done += 1
+        v = frame.mean + out["u"] @ frame.root.T
+        if adapt:
+            self.step = np.array(step)
+            self.tuning -= 1
+            if not self.tuning:
+                self.step[0] = self.step[3]
+            self.warm = np.concatenate([self.warm, v[None]])
+            self.late = int(out["divergent"][CHUNK // 2 :].sum())
+        else:
+            self.divergent += int(out["divergent"].sum())
+            self.z = np.concatenate([self.z, frame.bend.positions(v)[None]])
+            self.energy = np.concatenate([self.energy, out["energy"][None]])
+
+    def diverge(self) -> bool:
+        """Whether more transitions diverged than may."""
+        return self.divergent > MOST_DIVERGENT * self.z[..., 0].size
+
+    def hopeless(self) -> bool:
+        """Whether it is cheaper to begin again than to go on: many transitions diverged, or some and mixing is slow."""
+        most = (0.2 if self.slow else 3.0) * MOST_DIVERGENT * self.z[..., 0].size
+        return self.restarts < _RESTARTS and len(self.z) >= 2 and self.divergent > most
+
+    def mend(self) -> None:
+        """Learn from the warm-up: a frame, and shorter steps, with one more chunk to find them, where they diverge."""
+        if self.late > MOST_DIVERGENT * self.u.shape[0] * CHUNK and self.extra < _EXTRA:
+            self.extra += 1
+            self.tuning += 1
+            self.target = _stricter(self.target)
+        if self.tuning:
+            self.reframe()
+
+    def restart(self) -> None:
+        """Throw the draws away and begin again with shorter steps, from where the chains are.
+
+        What is thrown away still tells the frame: no draw that is kept has any part in it.
+        """
+        z = self.z.reshape(-1, self.z.shape[-1])
+        t = np.where(self.unit, ndtr(z), z)
+        self.reframe(self.frame.bend.inverse(t))
+        self.restarts += 1
+        self.target = _stricter(self.target)
+        self.step = fresh_step(0.5 * self.step[0])
+        self.tuning, self.divergent, self.next, self.slow = 2, 0, 0, 0
+        self.z, self.energy = self.z[:0], self.energy[:0]
+
+    def reframe(self, v: np.ndarray | None = None) -> None:
+        """Take the mean and covariance of draws v (..., ndim), by default the warm-up without its first chunk."""
+        old = self.frame
+        new = old.adapted((self.warm[1:] if v is None else v).reshape(-1, self.u.shape[1]))
+        v = old.mean + self.u @ old.root.T
+        gradient = np.linalg.solve(old.root.T, self.gradient.T).T
+        self.u, self.gradient = new.position(v), gradient @ new.root
+        self.mean, self.root = new.mean, new.root
+        self.step = fresh_step(self.step[3])
+
+
+def _first(
+    method: Any, posterior: Posterior, laplace: Laplace, frame: Frame, modes: Modes, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """States at points drawn from the Laplace approximations, those outside the support pulled in."""
+    coordinates = laplace.coordinates
+    roots = np.linalg.cholesky(laplace.covariance)
+    log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+    log_mass -= coordinates.log_slope(modes.z)
+    mass = np.exp(log_mass - log_mass.max())
+    # every mode of some mass gets its share of the chains, so that R-hat sees what a single mode would hide
+    shares = (rng.random() + np.arange(method.chains)) / method.chains
+    chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)
+    centre = laplace.means[chosen]
+    t = centre + np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(centre.shape))
+    low = 0.5 * np.minimum(centre, 1.0 - centre)
+    t = np.where(coordinates.unit, np.clip(t, low, 1.0 - low), t)
+    z = coordinates.to_latent(t)[0]
+    pieces = [
+        linearise(posterior, z[start : start + method.starts], method.starts)
+        for start in range(0, method.chains, method.starts)
+    ]
+    value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
+    return frame.enter(t, z, value, gradient)
+
+
+@partial(jit, static_argnames="transition")
+def advance_chains(
+    kernel: Kernel,
+    bend: Bend,
+    mean: jax.Array,
+    root: jax.Array,
+    states: Any,
+    step: jax.Array,
+    key: jax.Array,
+    adapt: bool,
+    *,
+    target: float,
+    transition: Callable[..., Any],
+) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
+    """One chunk of steps of all chains; ``step`` is a dual-averaging state (see `fresh_step`), tuned where `adapt`.
+
+    ``key`` (2,) holds the bits of a random key: making the key itself outside would cost two executables more.
+    """
+
+    def density(u: jax.Array) -> jax.Array:
+        return log_density(kernel, bend, mean + root @ u)
+
+    states, step, out = transition(density, states, step, jax.random.wrap_key_data(key), adapt, target)
+    return states, step, {name: out[name] for name in ("u", "divergent", "steps", "energy")}
+
+
+def _stricter(target: np.ndarray) -> np.ndarray:
+    """Acceptance nearer to 1."""
+    return np.asarray(1.0 - 0.4 * (1.0 - target))
+
+
+def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Any) -> bool:
+    """Whether to stop: looked at after `draws` steps, then when the rest should have been drawn by what was seen."""
+    done = len(chains.z) * CHUNK
+    if done < method.draws or (done < method.max_draws and done < chains.next):
+        return False
+    quality.update(measure(chains.latent()))
+    if len(chains.energy):
+        quality["ebfmi"] = least_ebfmi(chains.energy)
+    if done >= method.max_draws or (quality["rhat"] < WORST_RHAT and least_ess(quality) > LEAST_ESS):
+        return True
+    # both R-hat - 1 and 1/ESS fall like 1/draws; R-hat is noisy, so it is looked at again after a quarter more at least
+    short = max(1.1 * LEAST_ESS / least_ess(quality), 1.25 if quality["rhat"] >= WORST_RHAT else 1.0)
+    chains.slow = int(short >= 2.0)
+    chains.next = int(np.clip(short, 1.1, 2.0) * done)
+    progress.stage("sampling on: not converged yet", method.max_draws)
+    return False

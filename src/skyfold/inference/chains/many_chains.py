@@ -1,0 +1,233 @@
+"""Many chains in step: what `ChEES` and `MEADS` share. They suit devices that compute many points at once.
+
+Chains start scattered about the modes, share step size and trajectory, which they tune together, and move in a
+whitened frame: that of the mode, then that of their own warm-up. They are judged in groups: R-hat between the groups,
+effective sample size with the memory and the disagreement of all chains counted.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skyfold.compiled.jit import jit
+from skyfold.errors import SkyfoldError
+from skyfold.inference.convergence.missed_ridges import unvisited
+from skyfold.inference.convergence.mixing import complaints
+from skyfold.inference.convergence.walker_history import judge
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.whitened import Bend, Frame, log_density
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.scattered_starts import best_fit, incomplete, scatter
+from skyfold.kernel import Kernel
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Steps of all chains per call of the executable; groups in which chains are judged.
+CHUNK, GROUPS = 50, 4
+
+
+def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
+    """Find the modes, warm up, sample until the groups agree or `max_draws` is reached.
+
+    `method` has the settings of `ChEES`; its ``tuner`` makes the state of all chains and of what they tune, and steps.
+    """
+    import arviz  # noqa: F401  # both are slow to import, which is not sampling
+    import blackjax  # noqa: F401
+
+    clock = Clock()
+    saved = checkpoint.load()
+    run = _Run(method, posterior, seed, saved, progress)
+    warm = -(-method.warmup // CHUNK)
+    progress.stage("warm-up" if run.done < warm else "sampling", method.max_draws)
+    quality: dict[str, float] = {}
+    try:
+        while run.done < warm:
+            run.advance(adapt=True)
+            if run.done in (warm // 4, warm // 2):
+                run.reframe()
+            checkpoint.save(**run.state())
+            progress.update(run.done * CHUNK)
+        while True:
+            run.advance(adapt=False)
+            draws = len(run.kept)
+            if draws >= method.draws and (draws % method.draws < CHUNK // method.thin or draws >= method.max_draws):
+                quality = judge(run.history())[1]
+                if draws >= method.max_draws or not complaints(quality, 0, 1):
+                    break
+            checkpoint.save(**run.state())
+            progress.update(draws, f"{run.divergent} divergences")
+    except KeyboardInterrupt:
+        if len(run.kept) < 20:
+            raise
+        quality = {**judge(run.history())[1], "interrupted": 1.0}
+    latent = judge(run.history())[0]
+    flat = latent.reshape(-1, posterior.ndim)
+    _, likelihood = evaluate(posterior, flat)
+    messages = incomplete(run.modes, float(run.unseen))
+    messages += complaints(quality, run.divergent, len(run.kept) * method.thin * method.chains)
+    lacking, looked = unvisited(posterior, run.mode, flat, method.starts, seed)
+    messages += lacking
+    return Draws(
+        method=method.name,
+        latent=latent,
+        log_likelihood=likelihood.reshape(latent.shape[:2]),
+        converged=not messages,
+        messages=messages,
+        seed=seed,
+        evaluations=run.spent + run.gradients + likelihood.size + looked,
+        gradients=run.gradients,
+        best=best_fit(posterior, run.best, flat, likelihood, method.starts),
+        mode=run.mode,
+        diagnostics={
+            **quality,
+            "divergences": run.divergent,
+            "acceptance": run.accepted / max(len(run.kept) * method.thin * method.chains, 1),
+            "chains": method.chains,
+            "modes": run.modes,
+            **method.tuner.numbers(run.tuning),
+        },
+        seconds=clock.seconds(),
+    )
+
+
+def check_many(method: Any) -> None:
+    """Refuse settings with which chains cannot be tuned or judged."""
+    check_positive(method, "chains", "warmup", "draws", "max_draws", "screen", "starts")
+    if method.chains < 4 * GROUPS or method.chains % GROUPS or method.warmup < 4 * CHUNK or method.draws < CHUNK:
+        raise SkyfoldError(
+            f"{type(method).__name__} needs a number of chains that is a multiple of {GROUPS}, at least {4 * GROUPS}, "
+            f"{4 * CHUNK} warm-up steps and {CHUNK} draws."
+        )
+
+
+class _Run:
+    """Everything that a run needs to go on; `state` gives it as arrays."""
+
+    _ARRAYS = ("kept", "warm", "unit", "bend", "mean", "root", "best", "mode", "unseen")
+    _NUMBERS = ("done", "divergent", "gradients", "spent", "modes")
+
+    kept: np.ndarray  # (draws, chains, ndim) latent vectors
+    warm: np.ndarray  # (steps, chains, ndim) of the warm-up since the last frame, bent coordinates
+    unit: np.ndarray
+    bend: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    best: np.ndarray
+    mode: np.ndarray
+    unseen: np.ndarray  # share of starts that found modes of their own
+    done: int
+    divergent: int
+    gradients: int
+    spent: int
+    modes: int
+    accepted: float
+
+    def __init__(self, method: Any, posterior: Posterior, seed: int, saved: dict[str, Any] | None, progress: Any):
+        self.method, self.posterior, self.key = method, posterior, jax.random.key(seed)
+        n, ndim = method.chains, posterior.ndim
+        empty = np.empty((0, n, ndim))
+        if saved is None:
+            first = scatter(posterior, n, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
+            self._frame(first.frame)
+            self.kept, self.warm = empty, empty
+            self.best, self.mode, self.modes, self.spent = first.best, first.mode, first.modes, first.evaluations
+            self.done = self.divergent = self.gradients = 0
+            self.accepted, self.unseen = 0.0, np.array(first.unseen)
+            u, density, gradient = first.u, first.density, first.gradient
+        else:
+            for name in self._ARRAYS:
+                setattr(self, name, np.array(saved[name]))
+            for name in self._NUMBERS:
+                setattr(self, name, int(saved[name]))
+            self.accepted = float(saved["accepted"])
+            u, density, gradient = np.zeros((n, ndim)), np.zeros(n), np.zeros((n, ndim))
+        rng = np.random.default_rng([seed, 21])
+        state = method.tuner.start(u, density, gradient, rng)
+        self.chains, self.tuning = jax.tree.map(np.asarray, state)
+        if saved is not None:
+            leaves, tree = jax.tree.flatten((self.chains, self.tuning))
+            self.chains, self.tuning = jax.tree.unflatten(tree, [saved[f"leaf{i}"] for i in range(len(leaves))])
+
+    def state(self) -> dict[str, Any]:
+        leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves((self.chains, self.tuning)))}
+        return {**leaves, **{name: getattr(self, name) for name in (*self._ARRAYS, *self._NUMBERS, "accepted")}}
+
+    def _frame(self, frame: Frame) -> None:
+        self.unit, self.bend, self.mean, self.root = frame.bend.unit, frame.bend.scale, frame.mean, frame.root
+
+    def history(self) -> np.ndarray:
+        """Draws (times, groups, chains of a group, ndim)."""
+        return self.kept.reshape(len(self.kept), GROUPS, -1, self.kept.shape[2])
+
+    def advance(self, *, adapt: bool) -> None:
+        """One chunk of steps of all chains."""
+        self.chains, self.tuning, out = jax.tree.map(
+            np.asarray,
+            _advance(
+                self.posterior.kernel,
+                Bend(self.unit, self.bend),
+                self.mean,
+                self.root,
+                self.chains,
+                self.tuning,
+                jax.random.fold_in(self.key, self.done),
+                adapt,
+                tuner=self.method.tuner,
+            ),
+        )
+        self.gradients += int(out["gradients"].sum()) * self.method.chains
+        self.done += 1
+        if adapt:
+            self.warm = np.concatenate([self.warm, out["v"]])
+        else:
+            self.divergent += int(out["divergent"].sum())
+            self.accepted += float(out["accepted"].sum())
+            thin = self.method.thin
+            self.kept = np.concatenate([self.kept, out["z"][thin - 1 :: thin]])
+
+    def reframe(self) -> None:
+        """Take the mean and covariance of the later half of the warm-up so far."""
+        old = Frame(Bend(self.unit, self.bend), self.mean, self.root)
+        new = old.adapted(self.warm[len(self.warm) // 2 :].reshape(-1, self.warm.shape[2]))
+        v = old.mean + self.chains.position @ old.root.T
+        gradient = np.linalg.solve(old.root.T, self.chains.logdensity_grad.T).T
+        self.chains = self.chains._replace(position=new.position(v), logdensity_grad=gradient @ new.root)
+        self._frame(new)
+        self.warm = self.warm[:0]
+
+
+@partial(jit, static_argnames="tuner")
+def _advance(
+    kernel: Kernel,
+    bend: Bend,
+    mean: jax.Array,
+    root: jax.Array,
+    chains: Any,
+    tuning: Any,
+    key: jax.Array,
+    adapt: bool,
+    *,
+    tuner: Any,
+) -> tuple[Any, Any, dict[str, jax.Array]]:
+    def density(u: jax.Array) -> jax.Array:
+        return log_density(kernel, bend, mean + root @ u)
+
+    def step(carry: tuple[Any, Any], key: jax.Array) -> tuple[Any, Any]:
+        old, tuning = carry
+        chains, tuned, out = tuner.step(key, old, tuning, density, adapt)
+        tuned = jax.tree.map(lambda new, known: jnp.asarray(new, known.dtype), tuned, tuning)
+        v = mean + chains.position @ root.T
+        accepted = jnp.sum(jnp.any(chains.position != old.position, axis=1))
+        return (chains, tuned), {**out, "v": v, "z": jax.vmap(bend.latent)(v)[0], "accepted": accepted}
+
+    (chains, tuning), out = jax.lax.scan(step, (chains, tuning), jax.random.split(key, CHUNK))
+    return chains, tuning, out

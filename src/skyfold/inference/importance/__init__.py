@@ -1,0 +1,1 @@
+"""Importance sampling: proposals, weights, and their judgement."""

@@ -1,0 +1,302 @@
+"""Correction: what importance weights say of an approximation, and draws that make up for what it lacks.
+
+Every approximation q of the posterior p is judged by the weights p/q of its own draws: their Pareto k-hat and their
+effective number (Yao, Vehtari, Simpson & Gelman 2018, PMLR 80, 5581). Weights can only tell of what has been drawn,
+and an over-confident q draws nothing where it lacks mass. So it is also judged against a pool: its draws and those of
+scouts, wide Student-t copies of q and of the Laplace approximation, all weighted by the mixture of what they came from
+(Hesterberg 1995, Technometrics 37, 185; Owen & Zhou 2000, JASA 95, 135). The pool is what PSIS corrects with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from skyfold.errors import SkyfoldError
+from skyfold.inference.convergence.mixing import LEAST_ESS
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import coordinate_names
+from skyfold.inference.importance.psis import RELIABLE, pareto_k, pareto_smoothed
+from skyfold.inference.importance.quasirandom import student_points
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: What may be done with the draws of an approximation.
+CORRECTIONS = ("none", "psis", "mcmc")
+#: Relative error of a standard deviation, and shift of a mean in standard deviations, that is reported.
+WORST_SD, WORST_SHIFT = 0.10, 0.10
+#: Share of q's draws at which the posterior is zero that is reported.
+WORST_VOID = 0.01
+#: Half the degrees of freedom of the scouts, and how much wider they are than what they copy.
+_PAIRS, _WIDENED = 4, 1.5
+#: Mass beyond the 5% or 95% point of q, over 5%, that is reported.
+WORST_TAIL = 1.5
+#: Random walks that look for ends of the posterior which the pool does not reach: walkers, offspring of each, steps,
+#: and lengths of these over the posterior's width in one dimension.
+_WALKERS, _OFFSPRING, _STEPS, _LENGTHS = 64, 8, 4, (0.4, 1.0, 2.0, 4.0)
+#: Points of one step of the walks, and evaluations of all.
+WALKED = _WALKERS * _OFFSPRING
+WALKS = WALKED * _STEPS + _WALKERS
+#: Natural logarithm of how far half of the walkers may come beyond the largest weight drawn.
+FARTHEST = 1.5
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Draws of an approximation q with their importance weights.
+
+    Attributes
+    ----------
+    z : (n, ndim) latent vectors.
+    x : (n, ndim) the same in the coordinates in which q was made.
+    log_likelihood : (n,)
+    raw, smoothed : (n,) logarithms of p/q, as they are and with their largest Pareto-smoothed.
+    khat : shape of the Pareto tail of the weights.
+    effective : Kish effective number of draws, of the smoothed weights.
+    bound : mean of the raw log weights, the evidence lower bound (ELBO), and its standard error.
+    normalised : whether q's density is normalised, so that `bound` and the evidence mean something.
+    """
+
+    z: np.ndarray
+    x: np.ndarray
+    log_likelihood: np.ndarray
+    raw: np.ndarray
+    smoothed: np.ndarray
+    khat: float
+    effective: float
+    bound: tuple[float, float]
+    normalised: bool
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Smoothed weights (n,), normalised."""
+        return np.exp(self.smoothed - logsumexp(self.smoothed))
+
+    def log_evidence(self) -> tuple[float, float] | tuple[None, None]:
+        """Log evidence and its standard error; None where the weights are not to be trusted."""
+        if not self.normalised or not self.khat < RELIABLE:
+            return None, None
+        value = float(logsumexp(self.smoothed) - np.log(len(self.smoothed)))
+        return value, float(np.std(np.exp(self.smoothed - value)) / np.sqrt(len(self.smoothed)))
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean (ndim,) and covariance (ndim, ndim) of `x`."""
+        mean = self.weights @ self.x
+        offset = self.x - mean
+        return mean, (self.weights[:, None] * offset).T @ offset
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An approximation q: the weights of its own draws, and the pool of these and the scouts'.
+
+    Attributes
+    ----------
+    beyond : natural logarithm of how far walks from the pool's heaviest draws come beyond the largest weight of all.
+    """
+
+    own: Weighed
+    pool: Weighed
+    beyond: float = -np.inf
+
+    def kept(self, correction: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Latent vectors, log-likelihood and log weights to hand back; draws of zero posterior density are left out."""
+        chosen = self.pool if correction == "psis" else self.own
+        good = np.isfinite(chosen.raw)
+        return chosen.z[good], chosen.log_likelihood[good], chosen.smoothed[good] if correction == "psis" else None
+
+    def faults(self) -> dict[str, np.ndarray]:
+        """Per coordinate: ``sd`` of q over the pool's, ``shift`` of q's mean in sds of the pool, ``tail`` mass.
+
+        The tail is the mass beyond q's 5% or 95% point, whichever is larger, over 5%: 1 where q is right.
+        """
+        mean, covariance = self.pool.moments()
+        sd = np.sqrt(np.diagonal(covariance))
+        x = self.own.x
+        low, high = np.quantile(x, [0.05, 0.95], axis=0)
+        weights = self.pool.weights
+        tail = np.maximum(weights @ (self.pool.x < low), weights @ (self.pool.x > high)) / 0.05
+        return {"sd": x.std(axis=0) / sd, "shift": (x.mean(axis=0) - mean) / sd, "tail": tail}
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Numbers for `Draws.diagnostics`; those that end in ``_pool`` are of the pool, the others of q itself."""
+        faults = self.faults()
+        numbers: dict[str, Any] = {
+            "khat": self.own.khat,
+            "effective": self.own.effective,
+            "efficiency": self.own.effective / len(self.own.raw),
+            "khat_pool": self.pool.khat,
+            "effective_pool": self.pool.effective,
+            "beyond": self.beyond,
+            "sd_ratio": faults["sd"],
+            "mean_shift": faults["shift"],
+            "tail_mass": faults["tail"],
+        }
+        if self.own.normalised:
+            numbers.update(elbo=self.own.bound[0], elbo_error=self.own.bound[1])
+        return numbers
+
+
+def weigh(
+    posterior: Posterior,
+    z: np.ndarray,
+    x: np.ndarray,
+    log_q: np.ndarray,
+    own: int,
+    log_pool: np.ndarray,
+    *,
+    normalised: bool = True,
+) -> Judged:
+    """Weigh draws of an approximation and of scouts.
+
+    Parameters
+    ----------
+    z : (n, ndim) latent vectors, those drawn from q first.
+    x : (n, ndim) the same in the coordinates in which q was made.
+    log_q, log_pool : (n,) log density, in latent space, of q and of the mixture that all were drawn from.
+    own : how many were drawn from q.
+    normalised : whether the densities are, or lack a constant.
+
+    Raises
+    ------
+    SkyfoldError
+        If the posterior density is zero, or not a number, at all draws of q.
+    """
+    density, likelihood = evaluate(posterior, z)
+    if not np.any(np.isfinite(density[:own] - log_q[:own])):
+        raise SkyfoldError(
+            "The posterior density is not finite at any draw of the approximation: it diverged. Lower learning_rate, "
+            "or use sf.NUTS()."
+        )
+    first = slice(0, own)
+    return Judged(
+        _weighed(z[first], x[first], density[first], likelihood[first], log_q[first], normalised),
+        _weighed(z, x, density, likelihood, log_pool, normalised),
+    )
+
+
+def _weighed(
+    z: np.ndarray, x: np.ndarray, density: np.ndarray, likelihood: np.ndarray, log_q: np.ndarray, normalised: bool
+) -> Weighed:
+    good = np.isfinite(density) & np.isfinite(log_q)
+    raw = np.full(len(z), -np.inf)
+    raw[good] = density[good] - log_q[good]
+    # weights that differ by rounding only have no tail
+    flat = np.all(good) and np.ptp(raw) < 1e-6
+    smoothed = raw if flat else pareto_smoothed(raw)
+    weights = np.exp(smoothed - np.max(smoothed))
+    bound = float(np.mean(raw)), float(np.std(raw[good]) / np.sqrt(len(raw)))
+    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    khat = 0.0 if flat else pareto_k(raw)
+    x = np.where(np.isfinite(x), x, 0.0)
+    return Weighed(z, x, likelihood, raw, smoothed, khat, effective, bound, normalised)
+
+
+def scouts(n: int, ndim: int, rng: np.random.Generator) -> np.ndarray:
+    """Standard draws (n, ndim) of the scouts, Student-t with 8 degrees of freedom, widened."""
+    return _WIDENED * student_points(n, ndim, _PAIRS, rng)
+
+
+def log_scouts(e: np.ndarray) -> np.ndarray:
+    """Log density (n,) of `scouts` at standard coordinates (n, ndim)."""
+    ndim, nu = e.shape[1], 2.0 * _PAIRS
+    constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi) - ndim * np.log(_WIDENED)
+    return constant - 0.5 * (nu + ndim) * np.log1p(np.sum((e / _WIDENED) ** 2, axis=1) / nu)
+
+
+def walked(judged: Judged, look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seed: int) -> Judged:
+    """Let random walks from the heaviest draws look for places of still larger weight.
+
+    Where nothing was drawn there are no weights: the ends of a long or curved posterior can be missing while k-hat is
+    good. Walks come there, and to weights far beyond any that was drawn.
+
+    Parameters
+    ----------
+    look : gives the log density of the posterior and of the pool, both in latent space, at coordinates `x` (n, ndim).
+    """
+    rng = np.random.default_rng([seed, 27])
+    pool, ndim = judged.pool, judged.pool.x.shape[1]
+    values, vectors = np.linalg.eigh(pool.moments()[1])
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    order = np.argsort(-pool.raw)[:_WALKERS]
+    x, largest = pool.x[order], pool.raw[order[0]]
+    density, log_pool = look(x)
+    for _ in range(_STEPS):
+        parent = np.repeat(np.arange(len(x)), _OFFSPRING)
+        length = rng.choice(_LENGTHS, size=len(parent)) / np.sqrt(ndim)
+        new = x[parent] + length[:, None] * rng.standard_normal((len(parent), ndim)) @ root.T
+        there, its_pool = look(new)
+        with np.errstate(invalid="ignore"):
+            taken = np.isfinite(its_pool) & (np.log(rng.random(len(new))) < there - density[parent])
+        x, density = np.concatenate([x, new[taken]]), np.concatenate([density, there[taken]])
+        log_pool = np.concatenate([log_pool, its_pool[taken]])
+        best = np.argsort(log_pool - density)[:_WALKERS]
+        x, density, log_pool = x[best], density[best], log_pool[best]
+    return replace(judged, beyond=float(np.median(density - log_pool) - largest))
+
+
+def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether the draws may be used as they are handed back, and what must be said of them.
+
+    Parameters
+    ----------
+    correction : what is done to them: "none", "psis" or "mcmc"; chains are judged by themselves.
+    richer : what the user could use in place of this approximation.
+    """
+    faults = judged.faults()
+    names = coordinate_names(posterior)
+    found: list[str] = []
+    error = np.maximum(faults["sd"], 1.0 / faults["sd"]) - 1.0
+    wrong, far, heavy = (int(np.argmax(a)) for a in (error, np.abs(faults["shift"]), faults["tail"]))
+    off = []
+    if error[wrong] > WORST_SD:
+        off.append(f"its sd of {names[wrong]} is {faults['sd'][wrong]:.2f} times that of the weighted draws")
+    if abs(faults["shift"][far]) > WORST_SHIFT:
+        off.append(f"its mean of {names[far]} is {abs(faults['shift'][far]):.2f} sd from that of the weighted draws")
+    if faults["tail"][heavy] > WORST_TAIL:
+        off.append(
+            f"over-confident tail: beyond its 5% or 95% point of {names[heavy]} lies {faults['tail'][heavy]:.1f} times "
+            "that mass"
+        )
+    if not judged.own.khat < RELIABLE:
+        off.insert(0, f"over-confident: k-hat {judged.own.khat:.2f} of its weights is not below {RELIABLE}")
+    void = float(np.mean(~np.isfinite(judged.own.raw)))
+    if void > WORST_VOID:
+        off.append(f"{100 * void:.0f}% of its draws lie where the posterior is zero")
+    if off:
+        remedy = {
+            "none": f'these draws are not corrected: use correction="psis" or "mcmc", or {richer}',
+            "psis": "the weights of the draws make up for it",
+            "mcmc": "the chains make up for it",
+        }
+        found.append(f"the approximation is off ({'; '.join(off)}); {remedy[correction]}")
+    sound = correction == "mcmc" or not off
+    if correction == "psis":
+        good = judged.pool.khat < RELIABLE and judged.pool.effective > LEAST_ESS
+        reached = judged.beyond <= FARTHEST
+        sound = good and reached
+        if good and not reached:
+            found.insert(
+                0,
+                "the corrected draws end before the posterior does: walks from the heaviest come to weights "
+                f'{np.exp(judged.beyond):.0f} times as large as any; use correction="mcmc" or {richer}',
+            )
+        if not good:
+            found = [
+                f"the corrected draws are not to be trusted (k-hat {judged.pool.khat:.2f}, to be below {RELIABLE}; "
+                f'{judged.pool.effective:.0f} effective draws, to be above {LEAST_ESS:.0f}): use correction="mcmc" '
+                f"or {richer}",
+                *(m.replace(remedy["psis"], "the weights do not make up for it") for m in found),
+            ]
+    return sound, tuple(found)
+
+
+def check_correction(correction: str, known: tuple[str, ...] = CORRECTIONS) -> None:
+    """Refuse a correction that does not exist."""
+    if correction not in known:
+        raise SkyfoldError(f"correction is one of {', '.join(known)}; got {correction!r}.")

@@ -1,0 +1,129 @@
+"""Mixture of multivariate Student-t distributions: the proposal that adapts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import gammaln
+
+from skyfold.inference.frames.unit_or_normal import Coordinates
+from skyfold.inference.importance.quasirandom import student_points
+
+#: Half the degrees of freedom of the proposals.
+PAIRS = 4
+#: Multiplications in a matrix product up to which no threads are started.
+_SMALL = 250_000
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Mixture of multivariate Student-t distributions with ``2 * PAIRS`` degrees of freedom.
+
+    Attributes
+    ----------
+    weights : (k,)
+    means : (k, ndim)
+    roots : (k, ndim, ndim) lower Cholesky factors of the scale matrices.
+    coordinates : coordinates in which the means and scales are.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    roots: np.ndarray
+    coordinates: Coordinates
+
+    @classmethod
+    def around(
+        cls, heights: np.ndarray, means: np.ndarray, covariance: np.ndarray, coordinates: Coordinates
+    ) -> Mixture:
+        """Mixture of Laplace approximations.
+
+        Parameters
+        ----------
+        heights : (k,) log density at the modes, in the coordinates.
+        means : (k, ndim)
+        covariance : (k, ndim, ndim)
+        """
+        roots = np.linalg.cholesky(1.1 * covariance)
+        log_mass = heights + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
+        mass = np.exp(log_mass - log_mass.max())
+        keep = mass > 1e-6
+        mass = np.maximum(mass[keep] / mass[keep].sum(), 0.02)
+        return cls(mass / mass.sum(), means[keep], roots[keep], coordinates)
+
+    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draw `n` points, each component its share to within one; return the latent vectors of those inside."""
+        edges = np.floor(np.cumsum(self.weights) * n + rng.random()).astype(int)
+        edges[-1] = n
+        counts = np.diff(np.concatenate([[0], np.clip(edges, 0, n)]))
+        ndim = self.means.shape[1]
+        pieces = [
+            mean + student_points(count, ndim, PAIRS, rng) @ root.T
+            for mean, root, count in zip(self.means, self.roots, counts, strict=True)
+            if count > 0
+        ]
+        return self.coordinates.to_latent(np.concatenate(pieces))[0]
+
+    @cached_property
+    def _whitening(self) -> tuple[np.ndarray, np.ndarray]:
+        """Transposed inverse roots (k, ndim, ndim), and what the logarithm of each component's density begins with."""
+        ndim, nu = self.means.shape[1], 2.0 * PAIRS
+        inverse = np.linalg.solve(self.roots, np.broadcast_to(np.eye(ndim), self.roots.shape))
+        constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi)
+        log_root = np.log(np.diagonal(self.roots, axis1=1, axis2=2)).sum(axis=1)
+        return np.swapaxes(inverse, 1, 2).copy(), np.log(self.weights) + constant - log_root
+
+    def distance(self, t: np.ndarray) -> np.ndarray:
+        """Squared distances (k, n) of points (n, ndim) from each component, in its own scale."""
+        inverse, _ = self._whitening
+        ndim = t.shape[1]
+        distance = np.empty((len(inverse), len(t)))
+        # blocks that stay in the cache and too small for the linear algebra to start threads, which cost more than help
+        size = int(np.clip(_SMALL / ndim**2, 64, 1024))
+        for start in range(0, len(t), size):
+            piece = t[start : start + size]
+            white = np.matmul(piece - self.means[:, None], inverse)
+            np.einsum("kni,kni->kn", white, white, out=distance[:, start : start + size])
+        return distance
+
+    def component_log_density(self, t: np.ndarray) -> np.ndarray:
+        """Log density of each component in its coordinates, its weight included, (k, n)."""
+        ndim, nu = self.means.shape[1], 2.0 * PAIRS
+        logs = self.distance(t)
+        logs /= nu
+        np.log1p(logs, out=logs)
+        logs *= -0.5 * (nu + ndim)
+        logs += self._whitening[1][:, None]
+        return logs
+
+    def joined(self, mean: np.ndarray, scale: np.ndarray, weight: float) -> Mixture:
+        """Return the mixture with one component more."""
+        return Mixture(
+            np.append((1.0 - weight) * self.weights, weight),
+            np.concatenate([self.means, mean[None]]),
+            np.concatenate([self.roots, np.linalg.cholesky(scale)[None]]),
+            self.coordinates,
+        )
+
+    def log_density(self, z: np.ndarray) -> np.ndarray:
+        """Log density (n,) of latent vectors, in latent space."""
+        return self.log_density_at(self.coordinates.from_latent(z)) + self.coordinates.log_slope(z)
+
+    def log_density_at(self, t: np.ndarray) -> np.ndarray:
+        """Log density (n,) of points (n, ndim) in its own coordinates."""
+        density = np.empty(len(t))
+        for start in range(0, len(t), 1024):
+            density[start : start + 1024] = log_sum(self.component_log_density(t[start : start + 1024]))
+        return density
+
+
+def log_sum(logs: np.ndarray) -> np.ndarray:
+    """Logarithm of the sum of exponentials over the first axis; overwrites its argument."""
+    largest = logs.max(axis=0)
+    finite = np.where(np.isfinite(largest), largest, 0.0)
+    logs -= finite
+    np.exp(logs, out=logs)
+    with np.errstate(divide="ignore"):
+        return np.log(logs.sum(axis=0)) + finite

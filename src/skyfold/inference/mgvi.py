@@ -1,0 +1,287 @@
+"""MGVI and geoVI: variational inference with the metric of the posterior at its mean as the inverse covariance.
+
+MGVI (Knollmueller & Ensslin 2019, arXiv:1901.11033) takes q normal in latent space with the inverse of the metric,
+Fisher information of the data plus that of the prior, as covariance, and moves its mean to where the Kullback-Leibler
+divergence to the posterior, estimated with samples of q, is least; then the metric is taken anew. geoVI (Frank, Leike &
+Ensslin 2021, Entropy 23, 853) takes q normal in coordinates in which the metric is nearly flat
+(`skyfold.inference.variational.flat_coordinates`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+
+from skyfold.errors import SkyfoldError
+from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.density import evaluate
+from skyfold.inference.frames.whitened import Bend
+from skyfold.inference.importance.judged import (
+    WALKS,
+    Judged,
+    check_correction,
+    judge,
+    log_scouts,
+    scouts,
+    walked,
+    weigh,
+)
+from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.search.modes import MOST_UNSEEN, search_modes
+from skyfold.inference.search.scattered_starts import best_fit, incomplete
+from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.screening import screen
+from skyfold.inference.variational.flat_coordinates import blocks, sampled, solved, standard
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Distance of a solved sample from its equation, in sds, and share of samples that may miss it.
+_MISS, _MISSES = 1e-3, 0.01
+
+
+@dataclass(frozen=True)
+class MGVI:
+    """Metric Gaussian variational inference.
+
+    Samples come in antithetic pairs and keep their base draws from round to round, so that the rounds converge: they
+    end when the mean moves by less than `tolerance` standard deviations per coordinate (root mean square).
+
+    Parameters
+    ----------
+    pairs : int
+        Antithetic pairs of samples that the divergence is estimated with.
+    rounds : int
+        Most times that the metric is taken anew.
+    newton : int
+        Most Newton steps (with the mean metric as curvature) of the mean in each round.
+    tolerance : float
+    dense : int
+        Latent dimensions up to which the metric is kept as a matrix; beyond, conjugate gradients do without (see
+        `skyfold.inference.variational.matrix_free`), there is no evidence and no correction by MCMC, and geoVI is not
+        weighted.
+    correction, draws, chains
+        As for `VI`.
+    screen, starts : int
+        Prior draws and starts in the search for the mode.
+    """
+
+    name: ClassVar[str] = "mgvi"
+    bent: ClassVar[bool] = False
+    pairs: int = 16
+    rounds: int = 40
+    newton: int = 10
+    tolerance: float = 0.01
+    dense: int = 300
+    correction: str = "psis"
+    draws: int = 4096
+    chains: int = 8
+    screen: int = 2048
+    starts: int = 16
+
+    def __post_init__(self) -> None:
+        check_correction(self.correction)
+        if self.draws < 4000:
+            raise SkyfoldError(f"{self.name} is judged by the weights of at least 4000 draws; got draws={self.draws}.")
+        if self.pairs < 1 or self.rounds < 1 or self.newton < 1 or self.chains < 2:
+            raise SkyfoldError(f"{self.name} needs a pair of samples, a round, a Newton step and 2 chains at least.")
+
+    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+        clock = Clock()
+        if posterior.ndim > self.dense:
+            from skyfold.inference.variational.matrix_free import Large
+
+            return Large(self, posterior)(seed, progress, checkpoint)
+        loaded = checkpoint.load()
+        state: dict[str, Any] = dict(loaded) if loaded else self._started(posterior, seed, progress)
+        progress.stage("moving the mean", self.rounds)
+        rng = np.random.default_rng([seed, 21])
+        base = normal_points(self.pairs, posterior.ndim, rng)
+        base = np.concatenate([base, -base])
+        while state["moved"] > self.tolerance and state["rounds"] < self.rounds:
+            self._round(posterior, base, state)
+            progress.update(float(state["rounds"]), f"moved by {float(state['moved']):.3f} sd")
+            checkpoint.save(**state)
+        root = self._root(posterior, state["mean"])
+        judged, misses, solving = self._judged(posterior, np.asarray(state["mean"]), root, seed)
+        sound, messages = judge(posterior, judged, self.correction, 'sf.VI(family="flow") or sf.NUTS()')
+        settled = bool(state["moved"] <= self.tolerance)
+        if not settled:
+            messages = (
+                f"the mean still moves by {float(state['moved']):.3f} sd after {self.rounds} rounds: raise rounds",
+                *messages,
+            )
+        if misses > _MISSES:
+            messages = (
+                f"{100 * misses:.0f}% of the samples do not solve the equation of the coordinates: the metric varies "
+                "too much for geoVI; use sf.NUTS()",
+                *messages,
+            )
+        unseen, found = float(state["unseen"]), len(np.asarray(state["modes"]))
+        z, likelihood, log_weights = judged.kept(self.correction)
+        weights = np.ones(len(z)) if log_weights is None else np.exp(log_weights - np.max(log_weights))
+        modes = np.asarray(state["modes"]), np.asarray(state["values"]), np.asarray(state["metrics"])
+        missed = missed_by(z, weights, modes, None, cure="use sf.Auto() or sf.NUTS()") if found > 1 else ()
+        messages = (*incomplete(found, unseen), *missed, *messages)
+        covered = not missed and unseen <= MOST_UNSEEN
+        log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
+        # a metric takes a derivative along every coordinate
+        gradients = int(state["steps"]) * len(base) * (posterior.ndim + 1) + int(state["solving"]) + solving
+        draws = Draws(
+            method=self.name,
+            latent=z[None],
+            log_likelihood=likelihood[None],
+            log_weights=None if log_weights is None else log_weights[None],
+            converged=sound and settled and misses <= _MISSES and covered,
+            messages=messages,
+            seed=seed,
+            evaluations=int(state["spent"]) + gradients + len(judged.pool.raw) + WALKS,
+            gradients=gradients,
+            log_evidence=log_evidence,
+            log_evidence_error=None if error is None else float(np.hypot(error, unseen)),
+            best=best_fit(posterior, np.asarray(state["best"]), z, likelihood, self.starts),
+            mode=np.asarray(state["modes"])[0],
+            diagnostics={
+                **judged.diagnostics(),
+                "rounds": int(state["rounds"]),
+                "moved": float(state["moved"]),
+                "unsolved": misses,
+                "modes": found,
+            },
+            seconds=clock.seconds(),
+        )
+        if self.correction != "mcmc":
+            return draws
+        from skyfold.inference.chains.from_draws import Continuation
+
+        latent = Bend(np.zeros(posterior.ndim, dtype=bool), np.ones(posterior.ndim))
+        chains = Continuation(posterior, latent, self.chains, self.starts, progress, checkpoint)
+        return chains(draws, judged.pool, state, loaded, clock.seconds)
+
+    def _started(self, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
+        progress.stage("searching for modes")
+        points, density, _ = screen(posterior, self.screen, seed)
+        search = search_modes(posterior, points, density, self.starts)
+        modes = search.modes
+        best = refine(posterior, modes, self.starts)
+        return {
+            "mean": modes.z[0],
+            "best": best.z[0],
+            "modes": modes.z,
+            "values": modes.value,
+            "metrics": modes.metric,
+            "spent": search.evaluations + best.evaluations,
+            "unseen": search.unseen,
+            "moved": np.inf,
+            "rounds": 0,
+            "steps": 0,
+            "solving": 0,
+        }
+
+    def _root(self, posterior: Posterior, mean: np.ndarray) -> np.ndarray:
+        """Lower Cholesky factor of the metric, in the executable that the rounds use."""
+        points = np.broadcast_to(mean, (2 * self.pairs, posterior.ndim))
+        return np.linalg.cholesky(np.asarray(sampled(posterior.kernel, points)[2]))
+
+    def _round(self, posterior: Posterior, base: np.ndarray, state: dict[str, Any]) -> None:
+        """Draw samples around the mean, then move the mean, the samples with it, to where the divergence is least."""
+        start = mean = np.asarray(state["mean"])
+        root = self._root(posterior, mean)
+        samples, solving = self._samples(posterior, mean, root, base)
+        offsets = samples - mean
+        value, gradient, metric = (np.asarray(a) for a in sampled(posterior.kernel, mean + offsets))
+        steps = 2
+        for _ in range(self.newton):
+            change, size = np.linalg.solve(metric, gradient), 1.0
+            promise = gradient @ change
+            if promise < 1e-2 * self.tolerance**2 * len(mean):
+                break
+            while size > 1e-3:
+                trial = tuple(np.asarray(a) for a in sampled(posterior.kernel, mean + size * change + offsets))
+                steps += 1
+                if trial[0] > value + 1e-4 * size * promise:
+                    break
+                size *= 0.3
+            else:
+                break
+            mean = mean + size * change
+            value, gradient, metric = trial
+        moved = root.T @ (mean - start)
+        state.update(
+            mean=mean,
+            moved=float(np.sqrt(np.mean(moved**2))),
+            rounds=int(state["rounds"]) + 1,
+            steps=int(state["steps"]) + steps,
+            solving=int(state["solving"]) + solving,
+        )
+
+    def _samples(
+        self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, base: np.ndarray
+    ) -> tuple[np.ndarray, int]:
+        """Latent vectors (n, ndim) of base draws (n, ndim), and the evaluations that they took."""
+        if not self.bent:
+            return mean + solve_triangular(root, base.T, lower=True, trans=1).T, 0
+        inner = blocks(base)
+        z, steps = (np.asarray(a) for a in solved(posterior.kernel, mean, root, inner))
+        return z.reshape(-1, posterior.ndim)[: len(base)], int(steps.sum()) * inner.shape[1] * (posterior.ndim + 1)
+
+    def _standard(
+        self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, z: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Standard normal coordinates e (n, ndim) of latent vectors (n, ndim), and q's log density in latent space."""
+        ndim = posterior.ndim
+        if self.bent:
+            e, log_de = (np.asarray(a) for a in standard(posterior.kernel, mean, root, blocks(z), bent=True))
+            e, log_de = e.reshape(-1, ndim)[: len(z)], log_de.ravel()[: len(z)]
+        else:
+            e, log_de = (z - mean) @ root, np.full(len(z), np.sum(np.log(np.diagonal(root))))
+        return e, -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
+
+    def _judged(self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, seed: int) -> tuple[Judged, float, int]:
+        """Draws of q and of scouts, wide copies of it and of the metric's normal; what is not solved, what it took."""
+        rng = np.random.default_rng([seed, 22])
+        ndim, few = posterior.ndim, self.draws // 4
+        base = np.concatenate([normal_points(self.draws, ndim, rng), scouts(few, ndim, rng)])
+        z, solving = self._samples(posterior, mean, root, base)
+        wide = mean + solve_triangular(root, scouts(few, ndim, rng).T, lower=True, trans=1).T
+        z = np.concatenate([z, wide])
+        log_root = np.sum(np.log(np.diagonal(root)))
+        e, log_q = self._standard(posterior, mean, root, z)
+        solving += len(z) * (ndim + 1) if self.bent else 0
+        log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
+        missed = np.any(np.abs(e[: len(base)] - base) > _MISS, axis=1)
+        misses = float(np.mean(missed[: self.draws]))
+        log_de[: len(base)][missed], log_q[: len(base)][missed] = -np.inf, -np.inf
+        share = few / (self.draws + 2 * few)
+
+        def mixed(z: np.ndarray, e: np.ndarray, log_de: np.ndarray) -> np.ndarray:
+            normal = log_de - 0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi)
+            pieces = [
+                normal + np.log(1.0 - 2.0 * share),
+                log_scouts(e) + log_de + np.log(share),
+                log_scouts((z - mean) @ root) + log_root + np.log(share),
+            ]
+            return logsumexp(pieces, axis=0)
+
+        def look(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            e, log_q = self._standard(posterior, mean, root, z)
+            log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
+            return evaluate(posterior, z)[0], mixed(z, e, log_de)
+
+        judged = weigh(posterior, z, z, log_q, self.draws, mixed(z, e, log_de))
+        return walked(judged, look, seed), misses, solving
+
+
+@dataclass(frozen=True)
+class GeoVI(MGVI):
+    """Geometric variational inference; settings as for `MGVI`."""
+
+    name: ClassVar[str] = "geovi"
+    bent: ClassVar[bool] = True

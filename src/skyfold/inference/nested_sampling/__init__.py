@@ -1,0 +1,1 @@
+"""Nested sampling: its parts, and samplers of other packages."""

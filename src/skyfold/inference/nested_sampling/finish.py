@@ -1,0 +1,126 @@
+"""What ends a nested sampling run: weighted draws, the maxima they stand on, and whether the run has converged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.running.clock import Clock
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.search.modes import best_of, search_modes
+from skyfold.inference.search.scoring import climb, refine
+from skyfold.inference.search.screening import choose_starts, screen
+from skyfold.posterior import Posterior
+
+#: Effective draws (Kish) below which a run is not called converged.
+LEAST_EFFECTIVE = 400.0
+
+
+def weighted_draws(
+    method: Any,
+    posterior: Posterior,
+    z: np.ndarray,
+    log_likelihood: np.ndarray,
+    log_weights: np.ndarray,
+    evidence: tuple[float, float],
+    *,
+    seed: int,
+    clock: Clock,
+    evaluations: int,
+    messages: list[str],
+    diagnostics: dict[str, Any],
+) -> Draws:
+    """Draws of a method whose settings have `screen` and `starts`; maxima are added and what is missed is said.
+
+    Parameters
+    ----------
+    z, log_likelihood, log_weights : (n, ndim), (n,), (n,) arrays
+    evidence : log evidence and its error.
+    messages : what keeps the method's own criteria from being met.
+    """
+    found = maxima(
+        posterior, z, log_likelihood, log_weights, evidence[0], points=method.screen, starts=method.starts, seed=seed
+    )
+    weights = np.exp(log_weights - np.max(log_weights))
+    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    said = [*found.missed, *messages]
+    if effective < LEAST_EFFECTIVE:
+        said.append(f"only {effective:.0f} effective draws, below {LEAST_EFFECTIVE:.0f}: use more live points")
+    return Draws(
+        method=method.name,
+        latent=z[None],
+        log_likelihood=log_likelihood[None],
+        log_weights=log_weights[None],
+        converged=not said,
+        messages=tuple(said),
+        seed=seed,
+        evaluations=evaluations + found.evaluations,
+        log_evidence=evidence[0],
+        log_evidence_error=evidence[1],
+        best=found.best,
+        mode=found.mode,
+        diagnostics={"effective": effective, "modes": found.modes, **diagnostics},
+        seconds=clock.seconds(),
+    )
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """Maxima found by climbing from the prior and from the draws.
+
+    Attributes
+    ----------
+    best : (ndim,) latent vector of the maximum of the likelihood.
+    mode : (ndim,) latent vector of the highest mode of the posterior in latent coordinates.
+    modes : number of distinct modes.
+    evaluations : likelihood evaluations spent.
+    missed : what the draws miss, empty where they cover every mode.
+    """
+
+    best: np.ndarray
+    mode: np.ndarray
+    modes: int
+    evaluations: int
+    missed: tuple[str, ...]
+
+
+def maxima(
+    posterior: Posterior,
+    z: np.ndarray,
+    log_likelihood: np.ndarray,
+    log_weights: np.ndarray,
+    log_evidence: float,
+    *,
+    points: int,
+    starts: int,
+    seed: int,
+) -> Maxima:
+    """Climb from prior draws and from weighted draws; compare what is found with where the draws are.
+
+    Parameters
+    ----------
+    z, log_likelihood, log_weights : (n, ndim), (n,), (n,) arrays
+        Weighted draws.
+    log_evidence : float
+        Their evidence.
+    points, starts : int
+        Prior draws that are screened and starts climbed from these; as many again from the draws.
+    """
+    prior, density, _ = screen(posterior, points, seed)
+    own = log_likelihood - 0.5 * np.sum(z**2, axis=1)
+    search = search_modes(posterior, prior, density, starts)
+    found = [search.modes, climb(posterior, choose_starts(z, own, starts))]
+    bests = [refine(posterior, modes, starts) for modes in found]
+    highest = max(found, key=lambda modes: modes.value[0])
+    best = max(bests, key=lambda modes: modes.log_likelihood[0])
+    weights = np.exp(log_weights - np.max(log_weights))
+    return Maxima(
+        best=best_of(posterior, best, z, log_likelihood, starts),
+        mode=highest.z[0],
+        modes=max(len(m.z) for m in found),
+        evaluations=search.evaluations + found[1].evaluations + sum(m.evaluations for m in bests),
+        missed=missed_by(z, weights, found[0].parts, log_evidence, cure="use more live points"),
+    )

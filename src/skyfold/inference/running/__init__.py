@@ -1,0 +1,1 @@
+"""What every run has: settings, draws, checkpoint, progress."""

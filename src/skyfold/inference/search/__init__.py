@@ -1,0 +1,1 @@
+"""The search for maxima and modes."""

@@ -1,0 +1,77 @@
+"""Summit: the highest maximum of a likelihood, looked for by batches of climbs until they stop coming higher.
+
+Maxima of the posterior are a poor base for those of the likelihood: where a component is not needed, or the data leave
+a plateau, the prior leads away from them. So the likelihood is climbed by itself, from the screened prior draws that it
+prefers and from children of the best maxima so far, which have some of their coordinates drawn anew: a component that
+one climb lost is tried again beside the others where they are right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skyfold.inference.search.maxima import Modes, joined
+from skyfold.inference.search.scoring import PATIENCE, climb
+from skyfold.inference.search.screening import choose_starts
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Batches spent at most, and the rise (in log-likelihood) below which a batch has found nothing higher.
+_BATCHES, _RISE = 12, 0.005
+#: Batches in a row that must have found nothing higher.
+_QUIET = 3
+#: Where the data hold half of the coordinates to better than a part in so many of the prior's width, valleys are long
+#: and narrow: there every start is given as many steps, for one far below the best may yet come higher.
+_NARROW, _STEPS = 300.0, 200
+#: Maxima whose children are climbed from.
+_PARENTS = 4
+
+
+def highest(
+    posterior: Posterior,
+    known: Modes,
+    points: np.ndarray,
+    likelihood: np.ndarray,
+    starts: int,
+    seed: int,
+    *,
+    max_steps: int = 200,
+) -> Modes:
+    """Maxima of the likelihood, best first.
+
+    Parameters
+    ----------
+    known : maxima found so far.
+    points, likelihood : screened prior draws (n, ndim) and their log-likelihood.
+    starts : climbs in a batch.
+    """
+    from skyfold.inference.search import large
+
+    if posterior.ndim > large.LARGE:
+        return known
+    rng = np.random.default_rng([seed, 17])
+    pool = choose_starts(points, likelihood, starts * _BATCHES)
+    # best first and, from the middle on, spread out: every batch gets some of both
+    quiet = 0
+    for batch in range(_BATCHES):
+        before = known.value[0]
+        fresh = pool[batch::_BATCHES]
+        if batch:
+            fresh[::2] = _children(known.z, fresh[::2], rng)
+        narrow = np.median(np.sqrt(np.diagonal(known.metric[0]))) > _NARROW
+        patience = _STEPS if narrow else PATIENCE
+        found = climb(posterior, fresh, with_prior=False, max_steps=max_steps, patience=patience)
+        known = joined(known, found)
+        quiet = quiet + 1 if batch and known.value[0] < before + _RISE else 0
+        if quiet == _QUIET:
+            break
+    return known
+
+
+def _children(parents: np.ndarray, others: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mix coordinates of the best maxima with those of other points (n, ndim)."""
+    chosen = parents[rng.integers(min(_PARENTS, len(parents)), size=len(others))]
+    return np.where(rng.random(others.shape) < rng.random((len(others), 1)), others, chosen)

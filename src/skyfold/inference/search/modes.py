@@ -1,0 +1,91 @@
+"""Search for modes: climb from batches of starts until new ones stop finding new modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skyfold.inference.search.large import LARGE
+from skyfold.inference.search.maxima import Modes, joined
+from skyfold.inference.search.scoring import climb
+from skyfold.inference.search.screening import choose_starts
+
+if TYPE_CHECKING:
+    from skyfold.posterior import Posterior
+
+#: Share of starts that may find a mode of their own before the search is called incomplete.
+MOST_UNSEEN = 0.05
+#: Batches of starts that a search spends at most.
+_BATCHES = 16
+#: Log mass below the heaviest mode's from which a mode is no matter.
+_LIGHT = 10.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """Modes of a posterior, and how likely one more start is to end in a mode not found yet.
+
+    Attributes
+    ----------
+    modes : Modes
+    unseen : float
+        Share of the starts that found a mode which no other start found (Good & Turing's estimate; Good 1953,
+        Biometrika 40, 237), among modes that carry mass.
+    evaluations : int
+    """
+
+    modes: Modes
+    unseen: float
+    evaluations: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether new starts stopped finding new modes."""
+        return self.unseen <= MOST_UNSEEN
+
+    def complaint(self) -> str:
+        """What to tell a user where the search is not complete."""
+        share = 1.0 / max(self.unseen, 1e-3)
+        return (
+            f"{len(self.modes.z)} modes were found and one in {share:.0f} starts still finds a new one: modes are "
+            "missing. Exchangeable components have as many modes as they have orders: give them priors that do not "
+            "overlap, or tie one to the other"
+        )
+
+
+def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, starts: int) -> Search:
+    """Climb from batches of starts until new ones stop finding new modes.
+
+    In more than 200 dimensions the only mode is the `centre` of the posterior.
+
+    Parameters
+    ----------
+    points, density : screened prior draws (n, ndim) and their log density.
+    starts : starts per batch.
+    """
+    if posterior.ndim > LARGE:
+        from skyfold.inference.search.mass_centre import central
+
+        modes = central(posterior, points, density)
+        return Search(modes, 0.0, len(points) + modes.evaluations)
+    modes = climb(posterior, choose_starts(points, density, starts))
+    pool = None
+    for batch in range(_BATCHES):
+        log_mass = modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1]
+        heavy = log_mass > log_mass.max() - _LIGHT
+        unseen = float(np.sum(modes.hits[heavy] == 1) / max(modes.hits[heavy].sum(), 1))
+        if unseen <= MOST_UNSEEN:
+            break
+        pool = choose_starts(points, density, starts * _BATCHES) if pool is None else pool
+        modes = joined(modes, climb(posterior, pool[batch::_BATCHES][:starts]))
+    return Search(modes, unseen, len(points) + modes.evaluations)
+
+
+def best_of(posterior: Posterior, best: Modes, z: np.ndarray, likelihood: np.ndarray, size: int) -> np.ndarray:
+    """Latent vector (ndim,) of the best fit: that found by climbing, or one climbed to from a better draw."""
+    i = int(np.argmax(likelihood))
+    if not likelihood[i] > best.log_likelihood[0] + 1e-6:
+        return best.z[0]
+    return climb(posterior, np.tile(z[i], (size, 1)), with_prior=False).z[0]

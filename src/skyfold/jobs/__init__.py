@@ -1,0 +1,1 @@
+"""Fits described in TOML or on the command line, without a terminal."""

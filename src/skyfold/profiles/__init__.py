@@ -1,0 +1,1 @@
+"""Profile likelihoods: held fits, intervals, scans."""

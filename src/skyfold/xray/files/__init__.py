@@ -1,0 +1,1 @@
+"""OGIP files: reading, writing, and what they hold."""
