@@ -2,9 +2,9 @@
 
 At every mode the log density is expanded to second order, in the coordinates that suit the posterior (see
 `skyfold.inference.frames.unit_or_normal`), with the Fisher metric or the exact Hessian as its curvature. Each normal
-counts with the mass under it (Tierney & Kadane 1986, J. Am. Stat. Assoc. 81, 82); where a bound of the prior cuts a normal,
-so are its draws. The same draws carry importance weights, whose Pareto k-hat (Vehtari, Simpson, Gelman, Yao & Gabry 2024,
-JMLR 25, 72) and moments tell whether the approximation is any good.
+counts with the mass under it (Tierney & Kadane 1986, J. Am. Stat. Assoc. 81, 82); where a bound of the prior cuts a
+normal, so are its draws. The same draws carry importance weights, whose Pareto k-hat (Vehtari, Simpson, Gelman, Yao &
+Gabry 2024, JMLR 25, 72) and moments tell whether the approximation is any good.
 """
 
 from __future__ import annotations

@@ -73,8 +73,6 @@ class SpectraJob(Job):
 _TOP = (
     "model", "energies", "abund", "xsect", "redshift", "seed", "method", "observation", "priors", "values", "output"
 )  # fmt: skip
-
-
 _OBSERVATION = ("spectrum", "response", "arf", "background", "name", "energies")
 
 

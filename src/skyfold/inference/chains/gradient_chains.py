@@ -1,8 +1,8 @@
 """Chains that follow gradients: what NUTS and HMC share.
 
 Sampling runs in a whitened frame (`skyfold.inference.frames.whitened`), first that of the Laplace approximation, then
-that of the warm-up's own draws. Work goes in chunks of equal length, so that one executable serves warm-up and sampling,
-progress can be shown, an interrupted run keeps what is done, and a killed one goes on from its checkpoint.
+that of the warm-up's own draws. Work goes in chunks of equal length, so that one executable serves warm-up and
+sampling, progress can be shown, an interrupted run keeps what is done, and a killed one goes on from its checkpoint.
 """
 
 from __future__ import annotations
