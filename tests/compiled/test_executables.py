@@ -159,3 +159,9 @@ def test_what_was_not_used_for_longest_is_pruned(tmp_path: Path) -> None:
     left = {int(p.name.split("-")[1].split(".")[0]) for p in tmp_path.iterdir()}
     assert left == set(range(6, 12))
     executables.prune(tmp_path / "nowhere")
+
+
+def test_the_key_holds_every_source_of_the_package() -> None:
+    """A change in any file of skyfold makes other keys, wherever in the package this one stands."""
+    package = Path(sf.__file__).parent
+    assert {*package.rglob("*.py"), *package.rglob("*.npz")} == set(executables.sources())

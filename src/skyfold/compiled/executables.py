@@ -39,6 +39,8 @@ _KNOWN = ("skyfold", "jax", "numpy", "equinox", "flowjax", "paramax", "builtins"
 FOLDER, SUFFIX, MOST = "executables", ".executable", 2048
 #: Under this name JAX reports compiling; loading counts as that.
 _EVENT = "/jax/core/compile/backend_compile_duration"
+#: The folder of skyfold itself.
+PACKAGE = Path(__file__).parents[1]
 
 
 class Unknown(Exception):
@@ -248,14 +250,17 @@ def _name(thing: Any) -> str:
     return f"{module}:{name}"
 
 
+def sources() -> list[Path]:
+    """Every file of skyfold that what is compiled may depend on."""
+    return sorted(p for p in PACKAGE.rglob("*") if p.suffix in (".py", ".npz"))
+
+
 @cache
 def _surroundings() -> str:
     """Digest of skyfold's sources, of the installed packages, and of the device."""
     digest = hashlib.blake2b()
-    root = Path(__file__).parent
-    for path in sorted(root.rglob("*")):
-        if path.suffix in (".py", ".npz"):
-            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    for path in sources():
+        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
     packages = sorted(n for n in os.listdir(Path(jax.__file__).parent.parent) if n.endswith(("-info", ".egg-link")))
     devices = [(d.platform, d.device_kind, d.client.platform_version) for d in jax.local_devices()]
     digest.update(repr((sys.version, packages, devices, platform.machine(), _processor())).encode())
