@@ -56,6 +56,20 @@ def cases(shared):
     return np.load(folder / "arrays.npz"), json.loads((folder / "nptf_cases.json").read_text())["cases"]
 
 
+def test_published_cases_in_the_first_pixels(reference_numbers):
+    """The cases below in the first five pixels, which need no observations."""
+    known = json.loads((reference_numbers / "point_sources.json").read_text())
+    for case in known["cases"]:
+        mu = sum(v * np.array(known["templates"][f"poisson_{k}"]) for k, v in case["poisson"].items())
+        f, w = np.ones((2, 1))
+        if case["psf"] == "king":
+            f = np.array(known["king_f"])
+            w = f * known["king_df_rho_div_f"]
+        templates = np.array([known["templates"][p["template"]] for p in case["np"]]).reshape(-1, mu.size)
+        value = point_source_log_likelihood(known["counts"], mu, templates, [p["theta"] for p in case["np"]], f, w)
+        assert np.abs(np.subtract(value, case["first5_pixel_loglike"])).max() < 1e-12, case["name"]
+
+
 @pytest.mark.slow
 def test_published_cases(shared):
     """Log-likelihoods of 6,839 pixels by arbitrary precision, NPTFit and the truncated public code."""

@@ -61,12 +61,9 @@ def test_what_lies_below_the_floor_can_be_left_out():
     assert np.isclose(without.f @ without.weights, 1, rtol=1e-12)
 
 
-def test_simulated_tables(shared):
+def test_simulated_tables(reference_numbers):
     """The table that NPTFit's method finds, from 10,000 sources on the whole sky, in bins of 1/15 above 0.01."""
-    path = shared / "reference" / "gammaray" / "psf_rho_f.json"
-    if not path.exists():
-        pytest.skip("the simulated rho(f) is not there")
-    known = json.loads(path.read_text())["fpp_king_lin15_f0p01"]
+    known = json.loads((reference_numbers / "psf_fractions.json").read_text())["fpp_king_lin15_f0p01"]
     fractions = rho._fractions(LAT, 128, ((np.arange(48) + 0.5) * 12 * 128**2 / 48).astype(int), 8)
     middle = np.array(known["f"])
     number = np.histogram(fractions[fractions > 0.01], np.linspace(0, 1, 16))[0].astype(float)

@@ -36,8 +36,8 @@ def region() -> Pixels:
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> dict:
-    return json.loads((shared / "reference/gammaray/templates_nfw2_lorimer.json").read_text())
+def reference(reference_numbers: Path) -> dict:
+    return json.loads((reference_numbers / "templates.json").read_text())
 
 
 @jit

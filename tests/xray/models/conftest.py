@@ -26,9 +26,9 @@ class ReferenceSet:
 
 
 @pytest.fixture(scope="session")
-def xspec(shared: Path) -> Callable[[str], list[ReferenceSet]]:
+def xspec(reference_numbers: Path) -> Callable[[str], list[ReferenceSet]]:
     """Reference sets of an XSPEC model, by its name; those where XSPEC returns zeros only are left out."""
-    content = json.loads((shared / "reference" / "xspec_models.json").read_text())
+    content = json.loads((reference_numbers / "xspec_models.json").read_text())
 
     def sets(name: str) -> list[ReferenceSet]:
         found = [

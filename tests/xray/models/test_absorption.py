@@ -41,8 +41,8 @@ def reference(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def xspec(shared: Path) -> dict[str, Any]:
-    return reference(shared / "reference" / "xspec_models.json")
+def xspec(reference_numbers: Path) -> dict[str, Any]:
+    return reference(reference_numbers / "xspec_models.json")
 
 
 def script() -> ModuleType:
