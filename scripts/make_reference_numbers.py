@@ -67,7 +67,9 @@ def main(source: Path) -> None:
         return json.loads((source / name).read_text(encoding="utf-8"))
 
     write("xspec_models.json", xspec_models(read("xspec_models.json")))
-    write("point_sources.json", point_sources(read("gammaray/nptf_cases.json"), np.load(source / "gammaray/arrays.npz")))
+    write(
+        "point_sources.json", point_sources(read("gammaray/nptf_cases.json"), np.load(source / "gammaray/arrays.npz"))
+    )
     write("psf_fractions.json", {"fpp_king_lin15_f0p01": read("gammaray/psf_rho_f.json")["fpp_king_lin15_f0p01"]})
     write("templates.json", read("gammaray/templates_nfw2_lorimer.json"))
 

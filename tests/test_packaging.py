@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
@@ -89,18 +88,6 @@ def test_public_names_exist() -> None:
             assert name in dir(module)
         with pytest.raises(AttributeError):
             module.nothing_of_this_name  # noqa: B018
-
-
-def test_imports_go_the_right_way(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("check_imports", ROOT / "scripts" / "check_imports.py")
-    check = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check)
-    assert check.main() == 0, capsys.readouterr().out
-    assert check.problem("posterior", "xray")
-    assert check.problem("xray", "galaxy")
-    assert check.problem("plots", "inference")
-    assert check.problem("result", "cli")
-    assert not check.problem("xray", "component")
 
 
 def test_readme_and_checks_run_the_same_commands() -> None:

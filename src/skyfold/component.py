@@ -34,7 +34,7 @@ class Component(eqx.Module):
     """Base of every component.
 
     The class attribute ``name`` is the field's name for it, as in ``powerlaw``; its parameters are then
-    ``powerlaw.PhoIndex`` and so on. ``kind`` is ``"additive"`` (light) or ``"multiplicative"`` (a factor on light).
+    ``powerlaw.norm`` and so on. ``kind`` is ``"additive"`` (light) or ``"multiplicative"`` (a factor on light).
     """
 
     name: ClassVar[str] = ""
@@ -222,9 +222,7 @@ class Product(_Composite):
 
 def _items(given: Any, method: str) -> dict[str, Any]:
     if not isinstance(given, Mapping):
-        raise SkyfoldError(
-            f"{method} takes a dictionary of names, such as {{'powerlaw.PhoIndex': ...}}, not {given!r}."
-        )
+        raise SkyfoldError(f"{method} takes a dictionary of names, such as {{'powerlaw.norm': ...}}, not {given!r}.")
     return dict(given)
 
 

@@ -4,7 +4,7 @@ The profile of a parameter is the best statistic that is left when it is held at
 
 .. math:: \Delta(x) = 2 \ln L(\hat\theta) - 2 \max_{\theta: \theta_i = x} \ln L(\theta) .
 
-Its interval ends where the profile reaches delta (Wilks 1938, Ann. Math. Stat. 9, 60; for X-ray spectra Lampton,
+Its interval ends where the profile reaches delta (Wilks 1938, Ann. Math. Stat. 9, 60; in astronomy Lampton,
 Margon & Bowyer 1976, ApJ 208, 177): what XSPEC's ``error`` and MINOS of Minuit compute. The square root of the profile
 is nearly a straight line, along which both ends of all parameters are sought at once.
 """
@@ -80,7 +80,7 @@ def profile_intervals(
 
     Examples
     --------
-    >>> print(sf.profile_intervals(posterior, ["powerlaw.PhoIndex"], delta=2.706))  # doctest: +SKIP
+    >>> print(sf.profile_intervals(posterior, ["powerlaw.norm"], delta=2.706))  # doctest: +SKIP
     """
     if not delta > 0:
         raise SkyfoldError(f"delta is the rise of the statistic at the ends of an interval: {delta:g} is not positive.")

@@ -140,7 +140,7 @@ def scan(
 
     Examples
     --------
-    >>> sf.scan(posterior, {"powerlaw.PhoIndex": np.linspace(1.8, 2.4, 31)}).plot()  # doctest: +SKIP
+    >>> sf.scan(posterior, {"powerlaw.norm": np.linspace(1e-4, 4e-4, 31)}).plot()  # doctest: +SKIP
     """
     held, axes = _axes(posterior, grid)
     shape = tuple(len(a) for a in axes.values())
@@ -174,7 +174,7 @@ def scan(
 
 def _axes(posterior: Posterior, grid: Mapping[str, Any]) -> tuple[list[Entry], dict[str, np.ndarray]]:
     if not grid:
-        raise SkyfoldError('A scan holds at least one parameter: sf.scan(posterior, {"powerlaw.PhoIndex": values}).')
+        raise SkyfoldError('A scan holds at least one parameter: sf.scan(posterior, {"powerlaw.norm": values}).')
     axes = {name: np.atleast_1d(np.asarray(values, dtype=float)) for name, values in grid.items()}
     held = []
     for name, values in axes.items():
