@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from skyfold.inference.frames.unit_or_normal import Laplace, log_mass
+from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
@@ -18,10 +18,9 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.maxima import Modes
-from skyfold.inference.search.modes import Search, best_of, search_modes
-from skyfold.inference.search.scoring import refine
-from skyfold.inference.search.screening import screen
+from skyfold.inference.search.modes import best_of
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -63,25 +62,22 @@ class Auto:
 
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
-        progress.stage("searching for modes")
-        screened = screen(posterior, self.screen, seed)
-        points, density, _ = screened
-        search = search_modes(posterior, points, density, self.starts)
-        modes = search.modes
+        land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
+        search, modes = land.search, land.modes
         best = None
         spent = search.evaluations
         reason = f"{posterior.ndim} dimensions are too many for importance sampling"
         if posterior.ndim <= self.max_dimension:
-            adaptation, best = self._rounds(posterior, modes, screened, seed)
+            adaptation, best = self._rounds(land, seed)
             progress.stage("importance sampling", self.effective)
             reason = adaptation.run(self.max_evaluations, progress)
             spent += adaptation.spent
         if reason:
-            return self._other(posterior, seed, progress, checkpoint, search, reason, spent, clock)
+            return self._other(posterior, seed, progress, checkpoint, land, reason, spent, clock)
         sample = adaptation.sample
         # modes of little mass count where their likelihood may come higher
         if best is None or np.any(modes.log_likelihood[1:] > best.log_likelihood[0] - _RISE):
-            best = refine(posterior, modes, self.starts)
+            best = land.best
             spent += best.evaluations
         log_evidence, error = sample.log_evidence()
         return Draws(
@@ -113,7 +109,7 @@ class Auto:
         seed: int,
         progress: Any,
         checkpoint: Checkpoint,
-        search: Search,
+        land: Landscape,
         reason: str,
         spent: int,
         clock: Clock,
@@ -126,7 +122,7 @@ class Auto:
             draws = SMC(starts=self.starts)(posterior, seed, progress)
             spent += draws.evaluations
             # who stops a run wants what there is, not another method
-            if (draws.converged and search.complete) or "interrupted" in draws.diagnostics:
+            if (draws.converged and land.search.complete) or "interrupted" in draws.diagnostics:
                 return replace(
                     draws,
                     method=self.name,
@@ -136,7 +132,7 @@ class Auto:
                     seconds=clock.seconds(),
                 )
             reason = f"{reason}; SMC did not converge either"
-        draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, search)
+        draws = NUTS(starts=self.starts, screen=self.screen)(posterior, seed, progress, checkpoint, land)
         return replace(
             draws,
             method=self.name,
@@ -146,17 +142,14 @@ class Auto:
             seconds=clock.seconds(),
         )
 
-    def _rounds(
-        self, posterior: Posterior, modes: Modes, screened: tuple[np.ndarray, ...], seed: int
-    ) -> tuple[Adaptation, Modes | None]:
+    def _rounds(self, land: Landscape, seed: int) -> tuple[Adaptation, Modes | None]:
         """Weighted draws before the first round, and the best fit where it was found by the way."""
-        modes = _relevant(modes)
+        posterior, modes = land.posterior, _relevant(land.modes)
         laplace = Laplace.at(posterior, modes)
-        heights = modes.value - laplace.coordinates.log_slope(modes.z)
-        mixture = Mixture.around(heights, laplace.means, laplace.covariance, laplace.coordinates)
-        ridges, best = probe(posterior, modes.z, mixture, log_mass(heights, laplace.covariance), self.starts)
+        mixture = Mixture.around(laplace)
+        ridges, best = probe(posterior, modes.z, mixture, laplace.log_evidence, self.starts)
         rng = np.random.default_rng([seed, 2])
-        return Adaptation(posterior, mixture, ridges, screened, self.effective, rng), best
+        return Adaptation(posterior, mixture, ridges, land.screened, self.effective, rng), best
 
 
 def _relevant(modes: Modes) -> Modes:

@@ -29,7 +29,8 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.scattered_starts import best_fit, incomplete, scatter
+from skyfold.inference.search.modes import best_fit
+from skyfold.inference.search.scattered_starts import incomplete, scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -233,14 +234,10 @@ class _Walkers:
             bend=frame.bend.scale,
             mean=frame.mean,
             root=frame.root,
-            best=first.best,
-            mode=first.mode,
+            **first.record,
             done=0,
             thin=1,
             check=TUNING + 200,
-            spent=first.evaluations,
-            modes=first.modes,
-            unseen=first.unseen,
         )
 
     def state(self) -> dict[str, Any]:

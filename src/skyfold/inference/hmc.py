@@ -14,7 +14,7 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
-    from skyfold.inference.search.modes import Search
+    from skyfold.inference.search.landscape import Landscape
     from skyfold.posterior import Posterior
 
 
@@ -57,9 +57,9 @@ class HMC:
         seed: int,
         progress: Any,
         checkpoint: Checkpoint = NO_CHECKPOINT,
-        search: Search | None = None,
+        land: Landscape | None = None,
     ) -> Draws:
-        return run_chains(self, posterior, seed, progress, checkpoint, search)
+        return run_chains(self, posterior, seed, progress, checkpoint, land)
 
 
 @dataclass(frozen=True)

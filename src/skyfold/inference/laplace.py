@@ -28,10 +28,8 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
-from skyfold.inference.search.modes import best_of, search_modes
-from skyfold.inference.search.scoring import refine
-from skyfold.inference.search.screening import screen
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -83,13 +81,10 @@ class Laplace:
 
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
-        progress.stage("searching for modes")
-        points, density, _ = screen(posterior, self.screen, seed)
-        search = search_modes(posterior, points, density, self.starts)
-        modes = search.modes
-        best = refine(posterior, modes, self.starts)
+        land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
+        search, modes = land.search, land.modes
         progress.stage("expanding at the modes")
-        where = unit_or_normal.Laplace.at(posterior, modes).coordinates
+        where = land.laplace.coordinates
         normals, steps, indefinite = _approximate(posterior, modes, where, self.starts, hessian=self.hessian)
         normals, z, drawn = _draw(normals, self.draws, np.random.default_rng([seed, 4]))
         density, likelihood = evaluate(posterior, z)
@@ -103,7 +98,7 @@ class Laplace:
         notes = (
             ("the Hessian is not positive definite at a mode: the Fisher metric was used there",) if indefinite else ()
         )
-        spent = search.evaluations + best.evaluations + steps * self.starts * (posterior.ndim + 1)
+        spent = land.evaluations + steps * self.starts * (posterior.ndim + 1)
         return Draws(
             method=self.name,
             latent=z[None],
@@ -118,7 +113,7 @@ class Laplace:
             log_evidence_error=float(
                 np.hypot(np.hypot(error, search.unseen), 0.0 if self.corrected else true_evidence - own_evidence)
             ),
-            best=best_of(posterior, best, z, likelihood, self.starts),
+            best=land.best_fit(z, likelihood),
             mode=modes.z[0],
             diagnostics={
                 **quality,

@@ -18,8 +18,8 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.scoring import climb, refine
-from skyfold.inference.search.screening import choose_starts, screen
+from skyfold.inference.search.landscape import landscape
+from skyfold.inference.search.scoring import refine
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
@@ -72,17 +72,14 @@ class MAP:
 
 def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *, with_prior: bool) -> Draws:
     clock = Clock()
-    progress.stage("screening the prior")
-    points, density, likelihood = screen(posterior, method.screen, seed)
-    starts = choose_starts(points, density, method.starts)
-    progress.stage("climbing")
-    modes = climb(posterior, starts, max_steps=method.max_steps)
+    land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
+    modes = land.first(method.max_steps)
     best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
     if not with_prior:
         from skyfold.inference.search.highest import highest
 
-        best = highest(posterior, best, points, likelihood, method.starts, seed, max_steps=method.max_steps)
-    evaluations = len(points) + modes.evaluations + best.evaluations
+        best = highest(land, best, seed, max_steps=method.max_steps)
+    evaluations = len(land.points) + modes.evaluations + best.evaluations
     chosen = modes if with_prior else best
     messages = []
     if not chosen.converged[0]:

@@ -34,10 +34,9 @@ from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
-from skyfold.inference.search.modes import MOST_UNSEEN, search_modes
-from skyfold.inference.search.scattered_starts import best_fit, incomplete
-from skyfold.inference.search.scoring import refine
-from skyfold.inference.search.screening import screen
+from skyfold.inference.search.landscape import landscape
+from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
+from skyfold.inference.search.scattered_starts import incomplete
 from skyfold.inference.variational.flat_coordinates import blocks, sampled, solved, standard
 
 if TYPE_CHECKING:
@@ -166,19 +165,13 @@ class MGVI:
         return chains(draws, judged.pool, state, loaded, clock.seconds)
 
     def _started(self, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
-        progress.stage("searching for modes")
-        points, density, _ = screen(posterior, self.screen, seed)
-        search = search_modes(posterior, points, density, self.starts)
-        modes = search.modes
-        best = refine(posterior, modes, self.starts)
+        land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
         return {
-            "mean": modes.z[0],
-            "best": best.z[0],
-            "modes": modes.z,
-            "values": modes.value,
-            "metrics": modes.metric,
-            "spent": search.evaluations + best.evaluations,
-            "unseen": search.unseen,
+            **land.record(),
+            "mean": land.modes.z[0],
+            "modes": land.modes.z,
+            "values": land.modes.value,
+            "metrics": land.modes.metric,
             "moved": np.inf,
             "rounds": 0,
             "steps": 0,

@@ -22,7 +22,7 @@ from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.missed_modes import missed_by
 from skyfold.inference.density import evaluate
-from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
+from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.importance.psis import RELIABLE, pareto_k
 from skyfold.inference.importance.quasirandom import normal_points
@@ -31,10 +31,9 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
+from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
-from skyfold.inference.search.modes import best_of, search_modes
-from skyfold.inference.search.scoring import refine
-from skyfold.inference.search.screening import choose_starts, screen
+from skyfold.inference.search.screening import choose_starts
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -101,22 +100,16 @@ class Pathfinder:
 
     def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
         clock = Clock()
-        progress.stage("searching for modes")
-        points, density, _ = screen(posterior, self.screen, seed)
-        spent = len(points)
-        modes = best = search = None
-        if posterior.ndim <= _DENSE:
-            search = search_modes(posterior, points, density, self.starts)
-            modes = search.modes
-            best = refine(posterior, modes, self.starts)
-            spent = search.evaluations + best.evaluations
-        whitened = posterior.ndim <= _DENSE if self.whitened is None else self.whitened
-        if whitened and modes is None:
+        land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
+        searched = posterior.ndim <= _DENSE
+        modes = land.modes if searched else None
+        whitened = searched if self.whitened is None else self.whitened
+        if whitened and not searched:
             raise SkyfoldError(f"{posterior.ndim} dimensions are too many to whiten: use Pathfinder(whitened=False).")
-        frame = Frame.of(Laplace.at(posterior, modes)) if whitened and modes is not None else _plain(posterior.ndim)
+        frame = Frame.of(land.laplace) if whitened else _plain(posterior.ndim)
         progress.stage("following paths", self.paths)
         rng = np.random.default_rng([seed, 5])
-        z = choose_starts(points, density, self.paths)
+        z = choose_starts(land.points, land.density, self.paths)
         if modes is not None and len(modes.z) > 1:
             z = _beside(modes, z, rng)
         starts = frame.position(frame.bend.inverse(Coordinates(np.asarray(frame.bend.unit)).from_latent(z)))
@@ -141,12 +134,8 @@ class Pathfinder:
         messages = _complaints(khat, effective, len(raw))
         if modes is not None and len(modes.z) > 1:
             messages = (*missed_by(z, weights, modes.parts, evidence, cure="use 'auto'"), *messages)
-        if search is not None and not search.complete:
-            messages = (search.complaint(), *messages)
-        if best is not None:
-            highest = best_of(posterior, best, z, likelihood, self.starts)
-        else:
-            highest = z[int(np.argmax(likelihood))]
+        if searched and not land.search.complete:
+            messages = (land.search.complaint(), *messages)
         steps = np.count_nonzero(np.any(np.diff(np.asarray(paths[0]), axis=1), axis=2), axis=1)
         # each step takes at least one gradient in the line search and one more at its end
         gradients = int(np.sum(steps)) * 2
@@ -158,11 +147,14 @@ class Pathfinder:
             converged=not messages,
             messages=messages,
             seed=seed,
-            evaluations=spent + gradients + tried * self.elbo_draws + len(z),
+            evaluations=(land.evaluations if searched else len(land.points))
+            + gradients
+            + tried * self.elbo_draws
+            + len(z),
             gradients=gradients,
             log_evidence=evidence,
-            log_evidence_error=float(np.hypot(error, search.unseen if search else 0.0)),
-            best=highest,
+            log_evidence_error=float(np.hypot(error, land.search.unseen if searched else 0.0)),
+            best=land.best_fit(z, likelihood) if searched else z[int(np.argmax(likelihood))],
             mode=None if modes is None else modes.z[0],
             diagnostics={
                 "khat": khat,
@@ -204,8 +196,7 @@ class _Normals:
 
 def _beside(modes: Modes, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Starts (n, ndim), the last of them beside the modes that hold mass, so that a path comes to each."""
-    masses = modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1]
-    heavy = np.flatnonzero(masses > masses[0] - _LIGHT)[: len(z) // 2]
+    heavy = np.flatnonzero(modes.log_masses > modes.log_masses[0] - _LIGHT)[: len(z) // 2]
     roots = np.linalg.cholesky(np.linalg.inv(modes.metric[heavy]))
     beside = modes.z[heavy] + 3.0 * np.einsum("kij,kj->ki", roots, rng.standard_normal((len(heavy), z.shape[1])))
     return np.concatenate([z[: len(z) - len(heavy)], beside])

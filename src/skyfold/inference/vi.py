@@ -21,7 +21,7 @@ from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.missed_modes import missed_by
 from skyfold.inference.density import evaluate
-from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace, log_mass
+from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
 from skyfold.inference.frames.whitened import Bend, Frame
 from skyfold.inference.importance.judged import (
     CORRECTIONS,
@@ -35,15 +35,13 @@ from skyfold.inference.importance.judged import (
     walked,
     weigh,
 )
-from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
-from skyfold.inference.search.modes import MOST_UNSEEN, search_modes
-from skyfold.inference.search.scattered_starts import best_fit, incomplete
-from skyfold.inference.search.scoring import refine
-from skyfold.inference.search.screening import screen
+from skyfold.inference.search.landscape import landscape
+from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
+from skyfold.inference.search.scattered_starts import incomplete
 from skyfold.inference.variational.elbo import STEPS, Ascent, Optimiser, first_state
 from skyfold.inference.variational.guides import FAMILIES, Guide, log_normal
 
@@ -227,12 +225,9 @@ class VI:
         from skyfold.inference.importance.from_draws import complete
 
         coordinates = Coordinates(np.asarray(fit.unit))
-        means, covariances = coordinates.from_latent(fit.modes), fit.covariances
-        heights = fit.masses - 0.5 * np.linalg.slogdet(covariances)[1]
-        modes = Mixture.around(heights, means, covariances, coordinates)
-        found, reason = complete(
-            posterior, draws, judged.pool, modes, log_mass(heights, covariances), self.starts, self.draws, progress
-        )
+        heights = fit.masses - 0.5 * np.linalg.slogdet(fit.covariances)[1]
+        modes = Laplace(coordinates, coordinates.from_latent(fit.modes), fit.covariances, heights)
+        found, reason = complete(posterior, draws, judged.pool, modes, self.starts, self.draws, progress)
         error = found.log_evidence_error
         return replace(
             found,
@@ -282,24 +277,15 @@ def _noted(messages: tuple[str, ...]) -> tuple[str, ...]:
 
 def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
     """State of a run that begins: the modes and the frame of the Laplace approximation at the best."""
-    progress.stage("searching for modes")
-    points, density, _ = screen(posterior, method.screen, seed)
-    search = search_modes(posterior, points, density, method.starts)
-    modes = search.modes
-    best = refine(posterior, modes, method.starts)
-    laplace = Laplace.at(posterior, modes)
-    frame = Frame.of(laplace)
-    slope = laplace.coordinates.log_slope(modes.z)
+    land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
     return {
-        "modes": modes.z,
-        "masses": modes.value + 0.5 * np.linalg.slogdet(laplace.covariance)[1] - slope,
-        "values": modes.value,
-        "metrics": modes.metric,
-        "covariances": laplace.covariance,
-        "best": best.z[0],
-        "spent": search.evaluations + best.evaluations,
-        "unseen": search.unseen,
-        **first_state(method, frame),
+        **land.record(),
+        "modes": land.modes.z,
+        "masses": land.laplace.log_masses,
+        "values": land.modes.value,
+        "metrics": land.modes.metric,
+        "covariances": land.laplace.covariance,
+        **first_state(method, Frame.of(land.laplace)),
     }
 
 

@@ -18,7 +18,9 @@ from scipy.special import ndtr, ndtri
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.search import scoring, screening
+from skyfold.inference.density import evaluate
+from skyfold.inference.search import scoring
+from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.kernel import Kernel
 from skyfold.parameters import is_symbol
@@ -246,7 +248,7 @@ def at_bounds(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     moved = np.repeat(z[None], len(near) + 2, axis=0)
     moved[np.arange(len(near)), near] = edge[near]
     moved[-1, near] = edge[near]
-    value = screening.evaluate(posterior, moved)[1]
+    value = evaluate(posterior, moved)[1]
     kept = near[value[: len(near)] >= value[-2] - 1e-7]
     together = len(kept) == len(near) and value[-1] >= value[-2] - 1e-7
     if together or len(kept) == 1:
@@ -261,9 +263,8 @@ def at_bounds(posterior: Posterior, z: np.ndarray) -> np.ndarray:
 def best_fit(posterior: Posterior, seed: int, start: np.ndarray | None = None) -> Modes:
     """Maxima of the likelihood, best first: from many prior draws, or from one latent vector."""
     if start is None:
-        points, density, _ = screening.screen(posterior, SCREEN, seed)
-        modes = scoring.climb(posterior, screening.choose_starts(points, density, STARTS))
-        return scoring.refine(posterior, modes, STARTS)
+        land = landscape(posterior, screened=SCREEN, starts=STARTS, seed=seed)
+        return scoring.refine(posterior, land.first(), STARTS)
     return scoring.climb(posterior, np.repeat(np.atleast_2d(start), STARTS, axis=0), with_prior=False)
 
 

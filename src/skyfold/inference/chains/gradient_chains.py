@@ -35,10 +35,9 @@ from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.maxima import Modes
-from skyfold.inference.search.modes import MOST_UNSEEN, Search, best_of, search_modes
-from skyfold.inference.search.scoring import climb, linearise, refine
-from skyfold.inference.search.screening import screen
+from skyfold.inference.search.landscape import Landscape, landscape
+from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
+from skyfold.inference.search.scoring import linearise
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def check_chains(method: Any) -> None:
 
 
 def run_chains(
-    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, search: Search | None = None
+    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, land: Landscape | None = None
 ) -> Draws:
     """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
 
@@ -77,7 +76,7 @@ def run_chains(
 
     clock = Clock()
     state = checkpoint.load()
-    chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, search)
+    chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, land)
     advance = partial(advance_chains, posterior.kernel, transition=method.transition)
     quality: dict[str, float] = {}
     try:
@@ -111,7 +110,6 @@ def run_chains(
         messages = (f"{chains.modes} modes were found and one in {share:.0f} starts still finds a new one", *messages)
     lacking, looked = unvisited(posterior, chains.mode, latent.reshape(-1, posterior.ndim), method.starts, seed)
     messages = (*messages, *lacking)
-    best = climb(posterior, np.tile(chains.best, (method.starts, 1)), with_prior=False)
     return Draws(
         method=method.name,
         latent=latent,
@@ -121,7 +119,7 @@ def run_chains(
         seed=seed,
         evaluations=int(chains.spent + chains.gradients) + looked,
         gradients=int(chains.gradients),
-        best=best_of(posterior, best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
+        best=best_fit(posterior, chains.best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
         mode=chains.mode,
         diagnostics={
             **quality,
@@ -192,19 +190,14 @@ class Chains:
     slow: int
 
     @classmethod
-    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, search: Search | None) -> Chains:
-        spent = 0
-        if search is None:
-            progress.stage("searching for modes")
-            points, density, _ = screen(posterior, method.screen, seed)
-            search = search_modes(posterior, points, density, method.starts)
-            spent = search.evaluations
-        modes = search.modes
-        best = refine(posterior, modes, method.starts)
-        laplace = Laplace.at(posterior, modes)
-        frame = Frame.of(laplace)
+    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, land: Landscape | None) -> Chains:
+        known = 0 if land is None else land.search.evaluations
+        if land is None:
+            land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
+        frame = Frame.of(land.laplace)
         rng = np.random.default_rng([seed, 3])
-        u, density, gradient = _first(method, posterior, laplace, frame, modes, rng)
+        u, density, gradient = _first(method, posterior, land.laplace, frame, rng)
+        record = land.record()
         nothing = np.empty((0, CHUNK, method.chains, posterior.ndim))
         return cls(
             done=0,
@@ -213,15 +206,11 @@ class Chains:
             target=method.target_accept,
             divergent=0,
             gradients=0,
-            spent=spent + best.evaluations,
-            modes=len(modes.z),
-            unseen=search.unseen,
+            **{**record, "spent": record["spent"] - known},
             u=u,
             density=density,
             gradient=gradient,
             step=fresh_step(0.5),
-            best=best.z[0],
-            mode=modes.z[0],
             warm=nothing,
             z=nothing,
             unit=frame.bend.unit,
@@ -319,14 +308,12 @@ class Chains:
 
 
 def _first(
-    method: Any, posterior: Posterior, laplace: Laplace, frame: Frame, modes: Modes, rng: np.random.Generator
+    method: Any, posterior: Posterior, laplace: Laplace, frame: Frame, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States at points drawn from the Laplace approximations, those outside the support pulled in."""
     coordinates = laplace.coordinates
     roots = np.linalg.cholesky(laplace.covariance)
-    log_mass = modes.value + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-    log_mass -= coordinates.log_slope(modes.z)
-    mass = np.exp(log_mass - log_mass.max())
+    mass = np.exp(laplace.log_masses - laplace.log_masses.max())
     # every mode of some mass gets its share of the chains, so that R-hat sees what a single mode would hide
     shares = (rng.random() + np.arange(method.chains)) / method.chains
     chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)

@@ -25,7 +25,8 @@ from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.scattered_starts import best_fit, incomplete, scatter
+from skyfold.inference.search.modes import best_fit
+from skyfold.inference.search.scattered_starts import incomplete, scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -139,9 +140,10 @@ class _Run:
             first = scatter(posterior, n, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
             self._frame(first.frame)
             self.kept, self.warm = empty, empty
-            self.best, self.mode, self.modes, self.spent = first.best, first.mode, first.modes, first.evaluations
+            for name, value in first.record.items():
+                setattr(self, name, value)
             self.done = self.divergent = self.gradients = 0
-            self.accepted, self.unseen = 0.0, np.array(first.unseen)
+            self.accepted = 0.0
             u, density, gradient = first.u, first.density, first.gradient
         else:
             for name in self._ARRAYS:

@@ -54,11 +54,13 @@ class Laplace:
     coordinates : Coordinates
     means : (n, ndim)
     covariance : (n, ndim, ndim)
+    heights : (n,) log density at the modes, in the coordinates, the prior being ``-z'z/2``.
     """
 
     coordinates: Coordinates
     means: np.ndarray
     covariance: np.ndarray
+    heights: np.ndarray
 
     @classmethod
     def at(cls, posterior: Posterior, modes: Modes) -> Laplace:
@@ -68,7 +70,18 @@ class Laplace:
         width = np.sqrt(np.diagonal(_covariance(data, modes.z, bounded), axis1=1, axis2=2))
         unit = bounded & np.all(width < _NARROW, axis=0)
         coordinates = Coordinates(unit)
-        return cls(coordinates, coordinates.from_latent(modes.z), _covariance(data, modes.z, unit))
+        heights = modes.value - coordinates.log_slope(modes.z)
+        return cls(coordinates, coordinates.from_latent(modes.z), _covariance(data, modes.z, unit), heights)
+
+    @property
+    def log_masses(self) -> np.ndarray:
+        """Log mass (n,) under each, up to a constant that all share."""
+        return self.heights + 0.5 * np.linalg.slogdet(self.covariance)[1]
+
+    @property
+    def log_evidence(self) -> float:
+        """Log mass under all."""
+        return float(np.logaddexp.reduce(self.log_masses))
 
 
 def coordinate_names(posterior: Posterior) -> list[str]:
@@ -79,13 +92,6 @@ def coordinate_names(posterior: Posterior) -> list[str]:
         for i in range(size):
             names[p.latent.start + i] = p.name if size == 1 else f"{p.name}[{i}]"
     return names
-
-
-def log_mass(heights: np.ndarray, covariance: np.ndarray) -> float:
-    """Log mass of Laplace approximations; `heights` (n,) are log densities at the modes, the prior being ``-z'z/2``."""
-    ndim = covariance.shape[1]
-    each = heights - 0.5 * ndim * np.log(2.0 * np.pi) + 0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1]
-    return float(np.logaddexp.reduce(each))
 
 
 def _covariance(data: np.ndarray, z: np.ndarray, unit: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from skyfold.inference.importance.rounds import Adaptation
 from skyfold.inference.importance.short_chains import fitted
 
 if TYPE_CHECKING:
+    from skyfold.inference.frames.unit_or_normal import Laplace
     from skyfold.inference.importance.judged import Weighed
     from skyfold.inference.running.draws import Draws
     from skyfold.posterior import Posterior
@@ -31,8 +32,7 @@ def complete(
     posterior: Posterior,
     draws: Draws,
     pool: Weighed,
-    modes: Mixture,
-    log_mass: float,
+    laplace: Laplace,
     batch: int,
     effective: int,
     progress: Any,
@@ -46,8 +46,7 @@ def complete(
     ----------
     draws : what the approximation gives.
     pool : its draws and weights.
-    modes : Laplace approximations at the modes.
-    log_mass : log evidence, roughly.
+    laplace : approximations at the modes.
     batch : size of the batches in which the modes were climbed to.
     effective : effective draws (Kish) to reach.
     """
@@ -55,6 +54,7 @@ def complete(
     # truncated as by Ionides (2008, J. Comput. Graph. Stat. 17, 295): no draw alone makes the proposals
     weights = np.minimum(pool.weights, 1.0 / np.sqrt(len(pool.weights)))
     chosen = rng.choice(len(weights), size=_RESAMPLED, p=weights / weights.sum())
+    modes = Mixture.around(laplace)
     own = fitted(modes.coordinates.from_latent(pool.z[chosen]), modes.coordinates, rng)
     mixture = Mixture(
         np.concatenate([(1.0 - _LAPLACE) * own.weights, _LAPLACE * modes.weights]),
@@ -63,7 +63,7 @@ def complete(
         modes.coordinates,
     )
     z = normal_points(_SCREENED, posterior.ndim, rng)
-    ridges, _ = probe(posterior, np.asarray(draws.mode)[None], mixture, log_mass, batch)
+    ridges, _ = probe(posterior, np.asarray(draws.mode)[None], mixture, laplace.log_evidence, batch)
     adaptation = Adaptation(posterior, mixture, ridges, (z, *evaluate(posterior, z)), effective, rng)
     progress.stage("correcting by importance sampling", effective)
     reason = adaptation.run(_MOST, progress)

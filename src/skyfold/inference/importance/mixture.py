@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import gammaln
 
-from skyfold.inference.frames.unit_or_normal import Coordinates
+from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
 from skyfold.inference.importance.quasirandom import student_points
 
 #: Half the degrees of freedom of the proposals.
@@ -35,23 +35,13 @@ class Mixture:
     coordinates: Coordinates
 
     @classmethod
-    def around(
-        cls, heights: np.ndarray, means: np.ndarray, covariance: np.ndarray, coordinates: Coordinates
-    ) -> Mixture:
-        """Mixture of Laplace approximations.
-
-        Parameters
-        ----------
-        heights : (k,) log density at the modes, in the coordinates.
-        means : (k, ndim)
-        covariance : (k, ndim, ndim)
-        """
-        roots = np.linalg.cholesky(1.1 * covariance)
-        log_mass = heights + np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1)
-        mass = np.exp(log_mass - log_mass.max())
+    def around(cls, laplace: Laplace) -> Mixture:
+        """Mixture of Laplace approximations, those of some mass."""
+        mass = np.exp(laplace.log_masses - laplace.log_masses.max())
         keep = mass > 1e-6
         mass = np.maximum(mass[keep] / mass[keep].sum(), 0.02)
-        return cls(mass / mass.sum(), means[keep], roots[keep], coordinates)
+        roots = np.linalg.cholesky(1.1 * laplace.covariance[keep])
+        return cls(mass / mass.sum(), laplace.means[keep], roots, laplace.coordinates)
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw `n` points, each component its share to within one; return the latent vectors of those inside."""

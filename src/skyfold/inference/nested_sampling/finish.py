@@ -10,9 +10,10 @@ import numpy as np
 from skyfold.inference.convergence.missed_modes import missed_by
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
-from skyfold.inference.search.modes import best_of, search_modes
+from skyfold.inference.search.landscape import landscape
+from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
-from skyfold.inference.search.screening import choose_starts, screen
+from skyfold.inference.search.screening import choose_starts
 from skyfold.posterior import Posterior
 
 #: Effective draws (Kish) below which a run is not called converged.
@@ -109,11 +110,10 @@ def maxima(
     points, starts : int
         Prior draws that are screened and starts climbed from these; as many again from the draws.
     """
-    prior, density, _ = screen(posterior, points, seed)
+    land = landscape(posterior, screened=points, starts=starts, seed=seed)
     own = log_likelihood - 0.5 * np.sum(z**2, axis=1)
-    search = search_modes(posterior, prior, density, starts)
-    found = [search.modes, climb(posterior, choose_starts(z, own, starts))]
-    bests = [refine(posterior, modes, starts) for modes in found]
+    found = [land.modes, climb(posterior, choose_starts(z, own, starts))]
+    bests = [land.best, refine(posterior, found[1], starts)]
     highest = max(found, key=lambda modes: modes.value[0])
     best = max(bests, key=lambda modes: modes.log_likelihood[0])
     weights = np.exp(log_weights - np.max(log_weights))
@@ -121,6 +121,6 @@ def maxima(
         best=best_of(posterior, best, z, log_likelihood, starts),
         mode=highest.z[0],
         modes=max(len(m.z) for m in found),
-        evaluations=search.evaluations + found[1].evaluations + sum(m.evaluations for m in bests),
+        evaluations=land.evaluations + found[1].evaluations + bests[1].evaluations,
         missed=missed_by(z, weights, found[0].parts, log_evidence, cure="use more live points"),
     )

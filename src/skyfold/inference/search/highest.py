@@ -17,7 +17,7 @@ from skyfold.inference.search.scoring import PATIENCE, climb
 from skyfold.inference.search.screening import choose_starts
 
 if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+    from skyfold.inference.search.landscape import Landscape
 
 #: Batches spent at most, and the rise (in log-likelihood) below which a batch has found nothing higher.
 _BATCHES, _RISE = 12, 0.005
@@ -30,30 +30,15 @@ _NARROW, _STEPS = 300.0, 200
 _PARENTS = 4
 
 
-def highest(
-    posterior: Posterior,
-    known: Modes,
-    points: np.ndarray,
-    likelihood: np.ndarray,
-    starts: int,
-    seed: int,
-    *,
-    max_steps: int = 200,
-) -> Modes:
-    """Maxima of the likelihood, best first.
-
-    Parameters
-    ----------
-    known : maxima found so far.
-    points, likelihood : screened prior draws (n, ndim) and their log-likelihood.
-    starts : climbs in a batch.
-    """
+def highest(land: Landscape, known: Modes, seed: int, *, max_steps: int = 200) -> Modes:
+    """Maxima of the likelihood, best first; `known` are those found so far."""
     from skyfold.inference.search import large
 
+    posterior = land.posterior
     if posterior.ndim > large.LARGE:
         return known
     rng = np.random.default_rng([seed, 17])
-    pool = choose_starts(points, likelihood, starts * _BATCHES)
+    pool = choose_starts(land.points, land.log_likelihood, land.starts * _BATCHES)
     # best first and, from the middle on, spread out: every batch gets some of both
     quiet = 0
     for batch in range(_BATCHES):

@@ -33,6 +33,11 @@ class Modes:
     hits: np.ndarray
 
     @property
+    def log_masses(self) -> np.ndarray:
+        """Log mass (n,) under each by Laplace's approximation in latent coordinates, up to a constant."""
+        return self.value - 0.5 * np.linalg.slogdet(self.metric)[1]
+
+    @property
     def parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Latent vectors, objective and metric, which tell the mass that each holds."""
         return self.z, self.value, self.metric

@@ -73,14 +73,19 @@ def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, 
     modes = climb(posterior, choose_starts(points, density, starts))
     pool = None
     for batch in range(_BATCHES):
-        log_mass = modes.value - 0.5 * np.linalg.slogdet(modes.metric)[1]
-        heavy = log_mass > log_mass.max() - _LIGHT
+        heavy = modes.log_masses > modes.log_masses.max() - _LIGHT
         unseen = float(np.sum(modes.hits[heavy] == 1) / max(modes.hits[heavy].sum(), 1))
         if unseen <= MOST_UNSEEN:
             break
         pool = choose_starts(points, density, starts * _BATCHES) if pool is None else pool
         modes = joined(modes, climb(posterior, pool[batch::_BATCHES][:starts]))
     return Search(modes, unseen, len(points) + modes.evaluations)
+
+
+def best_fit(posterior: Posterior, best: np.ndarray, z: np.ndarray, likelihood: np.ndarray, starts: int) -> np.ndarray:
+    """Latent vector (ndim,) of the maximum of the likelihood, climbed to from the best draw where that is better."""
+    known = climb(posterior, np.tile(best, (starts, 1)), with_prior=False)
+    return best_of(posterior, known, z, likelihood, starts)
 
 
 def best_of(posterior: Posterior, best: Modes, z: np.ndarray, likelihood: np.ndarray, size: int) -> np.ndarray:
