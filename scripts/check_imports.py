@@ -25,7 +25,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 #: From the ground up. A name stands for a module or a folder; the longest that fits a module says where it is.
 CORE = (
     "errors",
-    "compiled",
+    "compiled compilation",
     "wording",
     "parameters priors quantiles",
     "naming",
