@@ -6,7 +6,7 @@ nothing of skyfold is imported. What counts as an import:
 * a statement anywhere in a file, inside functions and under ``TYPE_CHECKING`` too;
 * a string that is a module's name (``"skyfold.plots.corner"``), as lists of what is imported when first used have.
 
-The few ways upwards that are allowed are `DOORS`, each with its reason. Besides, no two folders may import each other,
+The few ways upwards that are allowed are `DOORS`, each with its reason. Besides, no two rooms may import each other,
 except through those doors; `inference/` has at most `MOST_ENTRIES` entries; and the core has none of the words `WORDS`,
 not even in a docstring. Exits 1 and lists what breaks a rule.
 """
@@ -158,20 +158,21 @@ def upwards(found: Import) -> str | None:
     return "imports never go up"
 
 
-def folder(module: str, path: Path) -> str:
-    """Folder of a module; the files of ``skyfold/`` itself count by their floor."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+def room(module: str, known: dict[str, Path]) -> str:
+    """Folder of a module; a file that lies beside folders is a room of its own, or shares one with its floor."""
     number = floor(module)
-    return FLOORS[number] if package == "skyfold" and number is not None else package
+    if number is not None and module.partition(".")[2] in FLOORS[number].split():
+        return FLOORS[number]
+    package = module if known[module].name == "__init__.py" else module.rpartition(".")[0]
+    return module if any(known[package].parent.glob("*/__init__.py")) else package.partition(".")[2]
 
 
 def circles(found: list[Import], known: dict[str, Path]) -> list[str]:
-    """Folders that import each other, in however many steps."""
+    """Rooms that import each other, in however many steps."""
     reached: dict[str, set[str]] = {}
     for each in found:
         if not is_door(each) and each.module not in LISTS and each.target not in LISTS:
-            start, end = (folder(m, known[m]) for m in (each.module, each.target))
-            reached.setdefault(start, set()).add(end)
+            reached.setdefault(room(each.module, known), set()).add(room(each.target, known))
     for middle in list(reached):
         for ends in reached.values():
             if middle in ends:

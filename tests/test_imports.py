@@ -75,9 +75,8 @@ def test_a_circle_is_refused(check: ModuleType, tmp_path: Path) -> None:
         "xray/units.py": "KEV = 1.0\n\n\ndef read():\n    from skyfold.xray.files import read\n",
     }
     found = check.problems(tree(tmp_path, GOOD | ring))
-    assert found == ["these import each other: skyfold.xray, skyfold.xray.files, skyfold.xray.models"]
-    ring["xray/units.py"] = "KEV = 1.0\n"
-    (tmp_path / "skyfold/xray/units.py").write_text(ring["xray/units.py"])
+    assert found == ["these import each other: skyfold.xray.units, xray.files, xray.models"]
+    (tmp_path / "skyfold/xray/units.py").write_text("KEV = 1.0\n")
     assert check.problems(tmp_path) == []
 
 
