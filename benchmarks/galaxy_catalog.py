@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,17 @@ def model_of(grid: str | None, solar_z: float) -> Any:
     )
 
 
-def simulated(work: Any, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
+def simulated(problem: Any, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]:
     """Table of `n` galaxies with parameters drawn from the priors, and these parameters."""
     from astropy.table import Table
 
+    from skyfold.catalogs.engine import expected_at
+
+    template = problem.template
     rng = np.random.default_rng([seed, 1])
-    z = rng.standard_normal((n, work.template.ndim))
+    z = rng.standard_normal((n, template.ndim))
     mass = np.exp(rng.uniform(*np.log(MASS), n))
-    pieces = [np.asarray(next(iter(work.template.predict(p).values()))) for p in np.array_split(z, max(n // 500, 1))]
+    pieces = [np.asarray(expected_at(problem.target, p)) for p in np.array_split(z, max(n // 500, 1))]
     flux = np.concatenate(pieces) * mass[:, None]
     error = np.hypot(NOISE, FLOOR * flux)
     data = flux + error * rng.standard_normal(flux.shape)
@@ -62,7 +66,7 @@ def simulated(work: Any, n: int, seed: int) -> tuple[Any, dict[str, np.ndarray]]
     for b, name in enumerate(NAMES):
         columns[name] = np.where(missing[:, b], np.nan, data[:, b])
         columns[f"{name}_err"] = error[:, b]
-    truth = {name: np.asarray(v) for name, v in work.template.values(z).items()}
+    truth = {name: np.asarray(v) for name, v in template.values(z).items()}
     return Table(columns), {**truth, "log_mass": np.log10(mass)}
 
 
@@ -71,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     import skyfold as sf
     from skyfold import galaxy
     from skyfold.catalogs.fit import prepare
+    from skyfold.galaxy.catalog import Galaxies
     from skyfold.galaxy.catalog_rows import read_rows
 
     model = model_of(args.grid, args.solar_z)
@@ -79,15 +84,17 @@ def run(args: argparse.Namespace) -> None:
     filters = tuple(galaxy.Filter.load(n) for n in NAMES)
     begin = time.perf_counter(), time.process_time()
     table = galaxy.RedshiftTable.of(model, filters, tolerance=5e-3)
-    work = prepare(model, filters, mass=mass, settings=settings, table=table, tolerance=5e-3, seed=args.seed)
+    ones = read_rows({f"{name}{end}": [1.0] for name in NAMES for end in ("", "_err")}, filters)
+    problem = Galaxies.of(ones, model, filters, mass=mass, table=table)
+    prepare(problem, settings, args.seed)
     prepared = time.perf_counter() - begin[0], time.process_time() - begin[1]
-    data, truth = simulated(work, args.n, args.seed)
+    data, truth = simulated(problem, args.n, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     np.savez(args.out / "truth.npz", **truth)
     common = {"mass": mass, "settings": settings, "redshift_table": table, "seed": args.seed}
     # one chunk and one single fit, not counted, so that little is left to compile
     galaxy.fit_catalog(data[: settings.chunk], model, filters, workers=1, **common)
-    work.posterior(read_rows(data[:1], filters)).fit("auto", seed=0, progress=False)
+    replace(problem, rows=read_rows(data[:1], filters)).posterior(0).fit("auto", seed=0, progress=False)
     clock = args.out / "clock.json"
     spent = json.loads(clock.read_text()) if clock.is_file() else {"wall": 0.0, "cpu": 0.0, "galaxies": 0}
     limit = min(args.limit or args.n, args.n)

@@ -98,6 +98,19 @@ def test_a_folder_that_others_can_write_is_not_used(tmp_path: Path) -> None:
     assert not kept(tmp_path)
 
 
+def test_bytes_come_in_and_go_out_by_one_door(tmp_path: Path) -> None:
+    sources = {path.name: path.read_text() for path in executables.sources() if path.suffix == ".py"}
+    assert [name for name, text in sources.items() if "pickle" in text] == ["executables.py"]
+    inside = sources["executables.py"]
+    assert inside.count("pickle.loads(") == inside.count("pickle.dumps(") == inside.count(".read_bytes()") - 1 == 1
+    path = tmp_path / "own" / "thing.executable"
+    executables.let_out(path, {"a": 1})
+    assert executables.let_in(path) == {"a": 1} and [p.name for p in path.parent.iterdir()] == [path.name]
+    path.parent.chmod(0o777)
+    with pytest.raises(PermissionError, match="others can write there"):
+        executables.let_in(path)
+
+
 # -- what the key tells -----------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Catalog: what a fit to many galaxies found."""
+"""Catalog: what a fit to many objects found."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ QUANTILES = {"p025": 0, "p16": 1, "median": 2, "p84": 3, "p975": 4}
 
 @dataclass(frozen=True)
 class Catalog:
-    """Galaxies of a catalogue, fitted.
+    """Objects of a catalogue, fitted.
 
     Attributes
     ----------
-    ids : (n,) names or numbers of the galaxies.
-    names : parameters, the last being ``log_mass``, log10 of the mass in Msun that the model's mass of one stands for.
+    ids : (n,) names or numbers of the objects.
+    names : parameters, and after them what was integrated out.
     units : their units.
-    results : arrays with an entry per galaxy, see `table`; ``draws`` are equally weighted, (n, kept, parameters).
+    results : arrays with an entry per object, see `table`; ``draws`` are equally weighted, (n, kept, parameters).
+    kind : what an object is.
     """
 
     ids: np.ndarray
     names: tuple[str, ...]
     units: tuple[str, ...]
     results: dict[str, np.ndarray]
+    kind: str = "object"
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def table(self) -> Any:
-        """Astropy table with a row per galaxy.
+        """Astropy table with a row per object.
 
-        For every parameter mean, standard deviation and quantiles (``redshift_median``, ``_p16``, ``_p84``, ``_p025``,
-        ``_p975``); ``converged``: whether the draws passed every test; ``stage``: how they came about; ``khat``,
-        ``effective``, ``rhat``, ``uncovered`` (see `CatalogSettings`); ``log_evidence``; ``chi2``, the least among the
-        draws; ``seconds`` of work.
+        For every parameter mean, standard deviation and quantiles (``NAME_mean``, ``_sd``, ``_median``, ``_p16``,
+        ``_p84``, ``_p025``, ``_p975``); ``converged``: whether the draws passed every test; ``stage``: how they came
+        about; ``khat``, ``effective``, ``rhat``, ``uncovered`` (see `CatalogSettings`); ``log_evidence``; the statistic
+        by its name (``chi2``), the least among the draws; ``seconds`` of work.
         """
         from astropy.table import Table
 
@@ -56,8 +58,8 @@ class Catalog:
             columns[f"{name}_sd"] = self.results["sd"][:, i]
         columns["converged"] = self.results["passed"]
         columns["stage"] = np.array(STAGES)[self.results["stage"]]
-        for name in ("khat", "effective", "rhat", "uncovered", "log_evidence", "chi2", "seconds"):
-            columns[name] = self.results[name]
+        rest = [name for name, values in self.results.items() if values.ndim == 1 and name not in ("passed", "stage")]
+        columns |= {name: self.results[name] for name in rest}
         found = Table(columns)
         for name, unit in zip(self.names, self.units, strict=True):
             for column in found.colnames:
@@ -65,17 +67,17 @@ class Catalog:
                     found[column].unit = unit
         return found
 
-    def draws(self, galaxy: Any) -> dict[str, np.ndarray]:
-        """Equally weighted draws (kept,) of every parameter of one galaxy, by its id.
+    def draws(self, which: Any) -> dict[str, np.ndarray]:
+        """Equally weighted draws (kept,) of every parameter of one object, by its id.
 
         Raises
         ------
         SkyfoldError
-            If there is no galaxy of that id.
+            If there is no object of that id.
         """
-        where = np.flatnonzero(self.ids == galaxy)
+        where = np.flatnonzero(self.ids == which)
         if not len(where):
-            raise SkyfoldError(f"There is no galaxy {galaxy!r} in this catalogue of {len(self)}.")
+            raise SkyfoldError(f"There is no {self.kind} {which!r} in this catalogue of {len(self)}.")
         return dict(zip(self.names, self.results["draws"][where[0]].T, strict=True))
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -105,21 +107,21 @@ class Catalog:
 
         n, kept, width = self.results["draws"].shape
         with Dataset(path, "w") as file:
-            for name, size in (("galaxy", n), ("draw", kept), ("parameter", width), ("quantile", len(QUANTILES))):
+            for name, size in ((self.kind, n), ("draw", kept), ("parameter", width), ("quantile", len(QUANTILES))):
                 file.createDimension(name, size)
-            _text(file, "id", ("galaxy",), [str(i) for i in self.ids])
+            _text(file, "id", (self.kind,), [str(i) for i in self.ids])
             _text(file, "parameter", ("parameter",), self.names)
             _text(file, "unit", ("parameter",), self.units)
             _text(file, "quantile", ("quantile",), list(QUANTILES))
             shapes = {
-                "draws": ("galaxy", "draw", "parameter"),
-                "quantiles": ("galaxy", "parameter", "quantile"),
-                "mean": ("galaxy", "parameter"),
-                "sd": ("galaxy", "parameter"),
+                "draws": (self.kind, "draw", "parameter"),
+                "quantiles": (self.kind, "parameter", "quantile"),
+                "mean": (self.kind, "parameter"),
+                "sd": (self.kind, "parameter"),
             }
             for name, values in self.results.items():
                 kind = "i1" if values.dtype == bool else values.dtype
-                variable = file.createVariable(name, kind, shapes.get(name, ("galaxy",)), zlib=True)
+                variable = file.createVariable(name, kind, shapes.get(name, (self.kind,)), zlib=True)
                 variable[:] = values.astype(np.int8) if values.dtype == bool else values
             file.stages = ", ".join(STAGES)
 
@@ -133,13 +135,14 @@ class Catalog:
         with Dataset(path) as file:
             text = {name: np.array([str(x) for x in file[name][:]]) for name in ("id", "parameter", "unit", "quantile")}
             results = {name: np.asarray(file[name][:]) for name in file.variables if name not in text}
+            kind = file["id"].dimensions[0]
         results["passed"] = results["passed"].astype(bool)
-        return cls(text["id"], tuple(map(str, text["parameter"])), tuple(map(str, text["unit"])), results)
+        return cls(text["id"], tuple(map(str, text["parameter"])), tuple(map(str, text["unit"])), results, kind)
 
     def __repr__(self) -> str:
         stage, good = self.results["stage"], self.results["passed"]
         counts = ", ".join(f"{int(np.sum(stage == i))} by {name}" for i, name in enumerate(STAGES))
-        return f"Catalogue of {len(self)} galaxies, {int(good.sum())} converged ({counts})"
+        return f"Catalogue of {len(self)}, {int(good.sum())} converged ({counts})"
 
 
 def _text(file: Any, name: str, dimensions: Sequence[str], values: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""One galaxy explored inside compiled code: starts, Fisher scoring, adaptive importance sampling from mixtures.
+"""One object explored inside compiled code: starts, Fisher scoring, adaptive importance sampling from mixtures.
 
-Nothing here depends on another galaxy, so that a chunk's result is a function of the chunk alone.
+Nothing here depends on another object, so that a chunk's result is a function of the chunk alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from skyfold.catalogs.mixture import WIDE, Mixture
+from skyfold.catalogs.problem import Target
 from skyfold.compiled.jit import jit
-from skyfold.galaxy.limited_mass import Fluxes, draw_mass, log_marginal, with_fluxes
-from skyfold.kernel import Kernel
 
-#: Points whose fluxes are computed at once: what they need stays in the processor's cache.
+#: Points whose expected data are computed at once: what they need stays in the processor's cache.
 BLOCK = 16
 #: Longest step of Fisher scoring in a coordinate; factor on a Laplace approximation's covariance in a component's.
 _LONGEST, _WIDER = 1.5, 1.5
@@ -26,12 +25,12 @@ _PASSES = 2
 
 
 class Found(NamedTuple):
-    """What one half found of one galaxy.
+    """What one half found of one object.
 
     Attributes
     ----------
     z : (n, d) draws: first the library's members, then those of the mixture.
-    expected : (n, n_band) fluxes of one solar mass.
+    expected : (n, n_data) expected data.
     log_weights : (n,) of the unnormalised posterior: their mean is the evidence.
     proposal, target : (m,) log density of the mean of all proposals, the library among them, and of the unnormalised
         posterior, at the points that they are tested at.
@@ -47,7 +46,7 @@ class Found(NamedTuple):
 
 
 class Former(NamedTuple):
-    """What a try of one half ended with: the mixture, its draws (n, d) and their fluxes (n, n_band)."""
+    """What a try of one half ended with: the mixture, its draws (n, d) and their expected data (n, n_data)."""
 
     mixture: Mixture
     z: Any
@@ -65,8 +64,8 @@ def explore(
     rounds: int,
     adaptation: int,
     draws: int,
-    kernel: Kernel,
-    fluxes: Fluxes,
+    target: Target,
+    data: Any,
     starts: jax.Array,
     centre: jax.Array,
     spread: jax.Array,
@@ -76,39 +75,40 @@ def explore(
     size: jax.Array,
     keys: jax.Array,
 ) -> Found:
-    """Explore galaxies one after the other; all arrays but the kernel and `size` have a leading axis of galaxies.
+    """Explore objects one after the other; all arrays but the target and `size` have a leading axis of objects.
 
     Parameters
     ----------
     steps, rounds, adaptation, draws : steps of Fisher scoring, rounds of adaptation, draws in each, and draws of the
         mixture that they end with.
-    kernel : of a posterior with one `MassMarginal` observation.
-    fluxes : data.
+    target : of the problem.
+    data : of the objects.
     starts : (n, s, d) starts of Fisher scoring.
     centre, spread : (n, d), (n, d, d) mean and scale of the wide component.
-    own, other : (n, k, d), (n, k, n_band), (n, k) members of the own half of the library, for the adaptation, and of
+    own, other : (n, k, d), (n, k, n_data), (n, k) members of the own half of the library, for the adaptation, and of
         the other half, which join the draws; see `Beginning`.
-    tests : (n, m, d), (n, m, n_band) points at which the proposals' density is wanted, and their fluxes.
+    tests : (n, m, d), (n, m, n_data) points at which the proposals' density is wanted, and their expected
+        data.
     size : of each half of the library.
     keys : (n, 2) keys.
     """
 
-    def one(galaxy: tuple[Any, ...]) -> Found:
-        data, own_starts, own_centre, own_spread, own_members, other_members, own_tests, key = galaxy
+    def one(each: tuple[Any, ...]) -> Found:
+        own_data, own_starts, own_centre, own_spread, own_members, other_members, own_tests, key = each
         first, second, third = jax.random.split(key, 3)
-        mixture = _scattered(kernel, data, own_starts, own_centre, own_spread, steps, first)
-        mixture = _adapted(kernel, data, mixture, None, own_members, size, second, rounds, adaptation)
-        return _sampled(kernel, data, mixture, own_tests, other_members, size, third, draws)
+        mixture = _scattered(target, own_data, own_starts, own_centre, own_spread, steps, first)
+        mixture = _adapted(target, own_data, mixture, None, own_members, size, second, rounds, adaptation)
+        return _sampled(target, own_data, mixture, own_tests, other_members, size, third, draws)
 
-    return jax.lax.map(one, (fluxes, starts, centre, spread, own, other, tests, keys))
+    return jax.lax.map(one, (data, starts, centre, spread, own, other, tests, keys))
 
 
 @partial(jit, static_argnums=(0, 1))
 def explore_further(
     adaptation: int,
     draws: int,
-    kernel: Kernel,
-    fluxes: Fluxes,
+    target: Target,
+    data: Any,
     former: Former,
     own: tuple[jax.Array, jax.Array, jax.Array],
     other: tuple[jax.Array, jax.Array, jax.Array],
@@ -121,25 +121,25 @@ def explore_further(
     The other parameters are those of `explore`.
     """
 
-    def one(galaxy: tuple[Any, ...]) -> Found:
-        data, had, own_members, other_members, own_tests, key = galaxy
+    def one(each: tuple[Any, ...]) -> Found:
+        own_data, had, own_members, other_members, own_tests, key = each
         first, second = jax.random.split(key)
-        mixture = _adapted(kernel, data, had.mixture, had[1:], own_members, size, first, 1, adaptation)
-        return _sampled(kernel, data, mixture, own_tests, other_members, size, second, draws)
+        mixture = _adapted(target, own_data, had.mixture, had[1:], own_members, size, first, 1, adaptation)
+        return _sampled(target, own_data, mixture, own_tests, other_members, size, second, draws)
 
-    return jax.lax.map(one, (fluxes, former, own, other, tests, keys))
+    return jax.lax.map(one, (data, former, own, other, tests, keys))
 
 
-def expected_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
-    """Fluxes (n, n_band) of one solar mass at latent vectors (n, d), block by block."""
+def expected_data(target: Target, z: jax.Array) -> jax.Array:
+    """Expected data (n, n_data) at latent vectors (n, d), block by block."""
     n = z.shape[0]
     size = BLOCK if n % BLOCK == 0 else 1
     blocks = jnp.reshape(z, (n // size, size, -1))
-    return jnp.reshape(jax.lax.map(jax.vmap(lambda x: kernel.expected(x)[0]), blocks), (n, -1))
+    return jnp.reshape(jax.lax.map(jax.vmap(target.expected), blocks), (n, -1))
 
 
 def _scattered(
-    kernel: Kernel, fluxes: Fluxes, starts: jax.Array, centre: jax.Array, spread: jax.Array, steps: int, key: jax.Array
+    target: Target, data: Any, starts: jax.Array, centre: jax.Array, spread: jax.Array, steps: int, key: jax.Array
 ) -> Mixture:
     """Components scattered over the posterior, and a wide one.
 
@@ -151,15 +151,14 @@ def _scattered(
     n, d = starts.shape
     eye = jnp.eye(d)
     one, two = jax.random.split(key)
-    there = jnp.isfinite(fluxes.sigma)
-    noise = jnp.where(there, fluxes.sigma, 0.0) * jax.random.normal(one, (n, *fluxes.sigma.shape))
     # the first climbs to the maximum itself
-    apart = (jnp.arange(n) > 0)[:, None]
-    data, mean = fluxes.data + apart * noise, apart * jax.random.normal(two, (n, d))
+    all_data = target.perturbed(data, one, n)
+    axes = jax.tree.map(lambda new, old: None if jnp.ndim(new) == jnp.ndim(old) else 0, all_data, data)
+    mean = (jnp.arange(n) > 0)[:, None] * jax.random.normal(two, (n, d))
 
-    @jax.vmap
-    def linearise(z: jax.Array, own: jax.Array, middle: jax.Array) -> tuple[jax.Array, ...]:
-        value, gradient, metric = with_fluxes(kernel, own, fluxes).linearised(z)
+    @partial(jax.vmap, in_axes=(0, axes, 0))
+    def linearise(z: jax.Array, own: Any, middle: jax.Array) -> tuple[jax.Array, ...]:
+        value, gradient, metric = target.linearised(own, z)
         value, gradient, metric = value - 0.5 * jnp.sum((z - middle) ** 2), gradient - z + middle, metric + eye
         good = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(metric))
         return (
@@ -175,7 +174,7 @@ def _scattered(
 
     def advance(state: tuple[Any, ...], _: Any) -> tuple[tuple[Any, ...], None]:
         new, z, value, gradient, metric, damping = state
-        there = linearise(new, data, mean)
+        there = linearise(new, all_data, mean)
         up = there[0] > value
         z, value = jnp.where(up[:, None], new, z), jnp.where(up, there[0], value)
         gradient = jnp.where(up[:, None], there[1], gradient)
@@ -206,15 +205,14 @@ def _proposed(size: jax.Array, draws: Any, mixture_log_density: jax.Array, z: ja
     return jnp.logaddexp(mixture_log_density + jnp.log(draws), log_normal(z) + jnp.log(size))
 
 
-def _log_likelihood(kernel: Kernel, fluxes: Fluxes, expected: jax.Array) -> jax.Array:
-    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
-    value = jax.vmap(lambda f: log_marginal(prior, fluxes, f))(expected)
+def _log_likelihood(target: Target, data: Any, expected: jax.Array) -> jax.Array:
+    value = jax.vmap(lambda m: target.log_likelihood(data, m))(expected)
     return jnp.where(jnp.isfinite(value), value, -jnp.inf)
 
 
 def _adapted(
-    kernel: Kernel,
-    fluxes: Fluxes,
+    target: Target,
+    data: Any,
     mixture: Mixture,
     drawn: tuple[jax.Array, jax.Array] | None,
     members: tuple[jax.Array, jax.Array, jax.Array],
@@ -225,16 +223,16 @@ def _adapted(
 ) -> Mixture:
     """Mixture refitted to weighted draws, round by round; nothing is left of these draws but the mixture.
 
-    The draws of all rounds, and those `drawn` of the mixture already (with their fluxes), are weighted by the mixture
-    of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39, 798). These weights are biased: a proposal
-    that is fitted to a draw lowers the draw's weight, so that what few draws found comes out too light, and the
-    posterior too narrow. They serve the proposals alone.
+    The draws of all rounds, and those `drawn` of the mixture already (with their expected data), are weighted by the
+    mixture of all proposals (Cornuet, Marin, Mira & Robert 2012, Scand. J. Stat. 39, 798). These weights are biased: a
+    proposal that is fitted to a draw lowers the draw's weight, so that what few draws found comes out too light, and
+    the posterior too narrow. They serve the proposals alone.
     """
-    z, likelihood = members[0], _log_likelihood(kernel, fluxes, members[1]) + members[2]
+    z, likelihood = members[0], _log_likelihood(target, data, members[1]) + members[2]
     density, shifts, used = jnp.full(len(z), -jnp.inf), jnp.zeros(rounds), mixture
     if drawn is not None:
         z = jnp.concatenate([z, drawn[0]])
-        likelihood = jnp.concatenate([likelihood, _log_likelihood(kernel, fluxes, drawn[1])])
+        likelihood = jnp.concatenate([likelihood, _log_likelihood(target, data, drawn[1])])
         # they are as many as those of so many rounds
         shifts = jnp.append(jnp.log(len(drawn[0]) / draws), shifts)
         density = mixture.log_density(z) + shifts[0]
@@ -257,7 +255,7 @@ def _adapted(
         mixture, used, z, likelihood, density = state
         start, turn = begun + number * draws, turns - rounds + number
         fresh = mixture.draw(jax.random.fold_in(key, number), draws)
-        its_likelihood = _log_likelihood(kernel, fluxes, expected_fluxes(kernel, fresh))
+        its_likelihood = _log_likelihood(target, data, expected_data(target, fresh))
         used = jax.tree.map(lambda all_, new: all_.at[turn].set(new), used, mixture)
         # former draws meet the new proposal, new draws all proposals
         density = jnp.logaddexp(density, mixture.log_density(z))
@@ -278,8 +276,8 @@ def _adapted(
 
 
 def _sampled(
-    kernel: Kernel,
-    fluxes: Fluxes,
+    target: Target,
+    data: Any,
     mixture: Mixture,
     tests: tuple[jax.Array, jax.Array],
     members: tuple[jax.Array, jax.Array, jax.Array],
@@ -289,26 +287,24 @@ def _sampled(
 ) -> Found:
     """Draws of a mixture that does not depend on them, nor on the members of the library that join them."""
     fresh = mixture.draw(key, draws)
-    flux = expected_fluxes(kernel, fresh)
-    z, expected = jnp.concatenate([members[0], fresh]), jnp.concatenate([members[1], flux])
+    z = jnp.concatenate([members[0], fresh])
+    expected = jnp.concatenate([members[1], expected_data(target, fresh)])
     factor = jnp.concatenate([members[2], jnp.zeros(draws)])
     total = float(z.shape[0])
-    log_weights = _log_likelihood(kernel, fluxes, expected) + factor + log_normal(z) + jnp.log(total)
+    log_weights = _log_likelihood(target, data, expected) + factor + log_normal(z) + jnp.log(total)
     log_weights = log_weights - _proposed(size, float(draws), mixture.log_density(z), z)
     proposal = _proposed(size, float(draws), mixture.log_density(tests[0]), tests[0]) - jnp.log(total)
-    target = _log_likelihood(kernel, fluxes, tests[1]) + log_normal(tests[0])
+    target = _log_likelihood(target, data, tests[1]) + log_normal(tests[0])
     return Found(z, expected, log_weights, proposal, target, mixture)
 
 
 @jit
-def library_fluxes(kernel: Kernel, z: jax.Array) -> jax.Array:
-    """Fluxes (n, n_band) of one solar mass at latent vectors (n, d)."""
-    return expected_fluxes(kernel, z)
+def expected_at(target: Target, z: jax.Array) -> jax.Array:
+    """Expected data (n, n_data) at latent vectors (n, d)."""
+    return expected_data(target, z)
 
 
 @jit
-def finish(kernel: Kernel, fluxes: Fluxes, z: jax.Array, expected: jax.Array, u: jax.Array) -> tuple[Any, jax.Array]:
-    """Parameter values and masses (g, m) of latent vectors (g, m, d) with expected fluxes (g, m, n_band)."""
-    prior = kernel.pairs[0][1].prior  # type: ignore[attr-defined]
-    values = jax.vmap(jax.vmap(kernel.values))(z)
-    return values, jax.vmap(lambda own, f, level: draw_mass(prior, own, f, level))(fluxes, expected, u)
+def finish(target: Target, data: Any, z: jax.Array, expected: jax.Array, u: jax.Array) -> tuple[Any, Any]:
+    """Parameter values of latent vectors (g, m, d), and what else is told of them, see `Target.told`."""
+    return jax.vmap(jax.vmap(target.kernel.values))(z), jax.vmap(target.told)(data, expected, u)

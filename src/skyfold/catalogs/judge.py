@@ -1,4 +1,4 @@
-"""Whether the weighted draws of a galaxy may be believed, and what they say."""
+"""Whether the weighted draws of an object may be believed, and what they say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHARE = 0.01
 
 
 class Verdict(NamedTuple):
-    """Numbers that a galaxy is judged by."""
+    """Numbers that an object is judged by."""
 
     khat: float
     effective: float

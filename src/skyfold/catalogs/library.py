@@ -1,20 +1,20 @@
-"""Library of prior draws: what a catalogue's galaxies share, and where the search of each begins.
+"""Library of prior draws: what a catalogue's objects share, and where the search of each begins.
 
-The fluxes of tens of thousands of prior draws are computed once. Their likelihoods for a galaxy cost two matrix
-products, so that every galaxy is looked at over all of its prior; modes that the proposals miss are seen here.
+The expected data of tens of thousands of prior draws are computed once. Their likelihoods for an object cost little
+then, so that every object is looked at over all of its prior; modes that the proposals miss are seen here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from skyfold.catalogs.engine import BLOCK, library_fluxes
+from skyfold.catalogs.engine import BLOCK, expected_at
+from skyfold.catalogs.problem import Problem
 from skyfold.inference.importance.quasirandom import normal_points
 
-#: Draws of a half that the other's proposals are tested at, those that take part in a galaxy's own draws, and heaviest
+#: Draws of a half that the other's proposals are tested at, those that take part in an object's own draws, and heaviest
 #: ones among which a half with few is tempered.
 TESTS, MEMBERS, _TOP = 128, 512, 4096
 #: Effective draws that the tempered posterior shall have.
@@ -25,43 +25,30 @@ _WIDER, _PRIOR = 1.5, 0.05
 
 @dataclass(frozen=True)
 class Library:
-    """Prior draws (2, n, d) in two halves, and their fluxes (2, n, n_band) for one solar mass."""
+    """Prior draws (2, n, d) in two halves, and their expected data (2, n, n_data)."""
 
     z: np.ndarray
-    fluxes: np.ndarray
+    expected: np.ndarray
 
     @classmethod
-    def of(cls, posterior: Any, size: int, seed: int) -> Library:
-        """Draw `size` points of the prior of a posterior with one observation."""
-        half = max(size // 2 // BLOCK, 64) * BLOCK
-        z = np.stack([normal_points(half, posterior.ndim, np.random.default_rng([seed, 40, i])) for i in range(2)])
-        fluxes = np.stack([np.asarray(library_fluxes(posterior.kernel, part)) for part in z])
-        return cls(z, np.where(np.isfinite(fluxes), fluxes, 0.0))
-
-    def log_likelihood(self, half: int, data: np.ndarray, sigma: np.ndarray, low: float, high: float) -> np.ndarray:
-        """Log-likelihood (g, n) of one half for galaxies (g, n_band), up to a constant; a guide for proposals only.
-
-        The mass is integrated over a density of equal mass per ln M by Laplace's rule, and kept within limits.
-        """
-        flux = self.fluxes[half]
-        inverse = 1.0 / sigma
-        precision = np.maximum((inverse**2) @ (flux**2).T, 1e-250)
-        cross = (data * inverse**2) @ flux.T
-        mass = np.clip(cross / precision, low, high)
-        signal = np.maximum(mass * np.sqrt(precision), 1.0)
-        return mass * cross - 0.5 * mass**2 * precision - np.log(signal)
+    def of(cls, problem: Problem, size: int, seed: int) -> Library:
+        """Draw `size` points of a problem's prior."""
+        half, ndim = max(size // 2 // BLOCK, 64) * BLOCK, problem.template.ndim
+        z = np.stack([normal_points(half, ndim, np.random.default_rng([seed, 40, i])) for i in range(2)])
+        expected = np.stack([np.asarray(expected_at(problem.target, part)) for part in z])
+        return cls(z, np.where(np.isfinite(expected), expected, 0.0))
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """Where one half of the search of a galaxy begins.
+    """Where one half of the search of an object begins.
 
     Attributes
     ----------
     starts : (s, d) starts of Fisher scoring.
     centre, spread : (d,), (d, d) of the tempered posterior of the library.
-    tests, test_fluxes : (m, d), (m, n_band) draws of the library's own posterior, and their fluxes for one solar mass.
-    members, member_fluxes : (k, d), (k, n_band) other ones, each once.
+    tests, test_expected : (m, d), (m, n_data) draws of the library's own posterior, and their expected data.
+    members, member_expected : (k, d), (k, n_data) other ones, each once.
     member_factors : (k,) logarithms of what a sum over them is to be weighted by to stand for the sum over all of the
         half; -inf for entries that only fill up.
     """
@@ -70,14 +57,14 @@ class Beginning:
     centre: np.ndarray
     spread: np.ndarray
     tests: np.ndarray
-    test_fluxes: np.ndarray
+    test_expected: np.ndarray
     members: np.ndarray
-    member_fluxes: np.ndarray
+    member_expected: np.ndarray
     member_factors: np.ndarray
 
     @classmethod
     def of(
-        cls, z: np.ndarray, fluxes: np.ndarray, log_likelihood: np.ndarray, starts: int, rng: np.random.Generator
+        cls, z: np.ndarray, expected: np.ndarray, log_likelihood: np.ndarray, starts: int, rng: np.random.Generator
     ) -> Beginning:
         """Temper the library's likelihoods (n,) until enough draws have weight, and draw starts from them.
 
@@ -103,7 +90,7 @@ class Beginning:
         factors = np.full(MEMBERS, -np.inf)
         factors[: len(own)] = np.log(counts * weights.sum() / MEMBERS) - (log_likelihood[own] - log_likelihood[best])
         own = own[np.arange(MEMBERS) % len(own)]
-        return cls(first, centre, spread, z[tests], fluxes[tests], z[own], fluxes[own], factors)
+        return cls(first, centre, spread, z[tests], expected[tests], z[own], expected[own], factors)
 
 
 def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

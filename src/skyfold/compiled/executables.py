@@ -6,6 +6,10 @@ of skyfold, the installed packages, the device, JAX's settings, the function and
 structure, shapes and types of the others. It can be told only for functions and classes of known packages. What holds
 a class or a function of a user goes JAX's own way, since nothing tells whether that code is still the same. So does
 everything where skyfold runs from a checkout, whose sources change, unless ``SKYFOLD_CACHE=all``.
+
+What is loaded is run, and JAX keeps part of it as a pickle, which runs what it says while it is read. So bytes come in
+from the disk through one function, `let_in`, which looks at whose they are, and go out through one, `let_out`. This is
+the one exception to skyfold's rule that nothing is executed from data.
 """
 
 from __future__ import annotations
@@ -147,20 +151,50 @@ def _prune_at_exit(directory: Path) -> None:
     atexit.register(prune, directory)
 
 
-# -- files -----------------------------------------------------------------------------------------------------------
+# -- the door --------------------------------------------------------------------------------------------------------
+
+
+def let_in(path: Path) -> Any:
+    """Read what `let_out` wrote to a file: the only place where skyfold executes what a file holds.
+
+    Only files in a folder that nobody but this user can write to are read.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, or others can put files there.
+    Exception
+        Of any kind, if the file is damaged.
+    """
+    if not _is_mine(path.parent):
+        raise PermissionError(f"{path.parent}: others can write there, and what is loaded from it is run.")
+    return pickle.loads(zlib.decompress(path.read_bytes()))
+
+
+def let_out(path: Path, content: Any) -> None:
+    """Write what `let_in` reads, whole or not at all, into a folder that only this user can look into."""
+    packed = zlib.compress(pickle.dumps(content), 1)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        part.write_bytes(packed)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+# -- executables -----------------------------------------------------------------------------------------------------
 
 
 def _load(path: Path, args: Any, kwargs: Any) -> Callable[..., Any] | None:
     """Read an executable; None where there is none, or none that can be used."""
     from jax.experimental.serialize_executable import deserialize_and_load
 
-    try:
-        content = path.read_bytes()
-    except OSError:
+    if not path.exists():
         return None
     try:
         _ready()
-        payload, form = pickle.loads(zlib.decompress(content))
+        payload, form = let_in(path)
         os.utime(path)
         trees = jax.tree.structure((args, dict(kwargs))), jax.tree.structure(form)
         return deserialize_and_load(payload, *trees)  # type: ignore[no-any-return]
@@ -175,19 +209,14 @@ def _ready() -> None:
 
 
 def _save(path: Path, compiled: Any) -> None:
-    """Write an executable, whole or not at all; one that cannot be written is not kept."""
+    """Write an executable; one that cannot be written is not kept."""
     from jax.experimental.serialize_executable import serialize
 
-    part = path.with_suffix(f".{os.getpid()}.part")
     try:
         payload, _, out = serialize(compiled)
-        form = jax.tree.unflatten(out, range(out.num_leaves))
-        content = zlib.compress(pickle.dumps((payload, form)), 1)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
+        let_out(path, (payload, jax.tree.unflatten(out, range(out.num_leaves))))
     except Exception:  # no room, no rights, or nothing that can be serialised: it is compiled again next time
-        part.unlink(missing_ok=True)
+        return
 
 
 # -- key -------------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skyfold.catalogs.catalog import Catalog
-    from skyfold.catalogs.fit import fit_catalog
     from skyfold.catalogs.settings import CatalogSettings
     from skyfold.galaxy.case_b import synthetic_case_b
+    from skyfold.galaxy.catalog import fit_catalog
     from skyfold.galaxy.cosmology import Cosmology, age, lookback_time, luminosity_distance
     from skyfold.galaxy.dust import (
         SMC,
@@ -104,7 +104,7 @@ _HOMES = {
     "TwoComponent": "skyfold.galaxy.dust",
     "age": "skyfold.galaxy.cosmology",
     "lookback_time": "skyfold.galaxy.cosmology",
-    "fit_catalog": "skyfold.catalogs.fit",
+    "fit_catalog": "skyfold.galaxy.catalog",
     "luminosity_distance": "skyfold.galaxy.cosmology",
     "magnitudes": "skyfold.galaxy.photometry",
     "mass_draws": "skyfold.galaxy.mass_marginal",

@@ -66,14 +66,14 @@ class Fluxes(eqx.Module):
         return cls(*own, np.where(limit, data, 0.0), np.where(limit, 1.0 / np.where(limit, sigma, 1.0), 0.0))
 
 
-def with_fluxes(kernel: Kernel, data: jax.Array, fluxes: Fluxes) -> Kernel:
-    """Kernel of a posterior with one `MassMarginal`, for the measured bands of a galaxy with these `data` (n,)."""
+def with_fluxes(kernel: Kernel, fluxes: Fluxes) -> Kernel:
+    """Kernel of a posterior with one `MassMarginal`, for the measured bands of a galaxy."""
 
     def where(k: Kernel) -> tuple[Any, ...]:
         likelihood: Any = k.pairs[0][1].likelihood
         return likelihood.data, likelihood.sigma, likelihood.norm
 
-    return eqx.tree_at(where, kernel, (data, fluxes.sigma, fluxes.norm))
+    return eqx.tree_at(where, kernel, (fluxes.data, fluxes.sigma, fluxes.norm))
 
 
 def log_marginal(prior: Prior, fluxes: Fluxes, expected: jax.Array) -> jax.Array:

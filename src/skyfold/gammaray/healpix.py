@@ -143,7 +143,7 @@ def read_map(path: Source, nest: bool | None = None) -> np.ndarray:
         raise FileFormatError(f"{path}: there is no such file. Check the name and the folder")
     if path.suffix == ".npy":
         try:
-            maps = np.load(path, allow_pickle=False)
+            maps = np.load(path)
         except (ValueError, EOFError) as error:
             raise FileFormatError(f"{path}: not a NumPy array ({error}). Save the map with numpy.save") from error
         if maps.dtype.kind not in "biuf":

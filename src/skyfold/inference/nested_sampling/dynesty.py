@@ -63,8 +63,8 @@ class Dynesty:
         dynesty = require_package("dynesty", self.name)
         if checkpoint.path is not None:
             raise SkyfoldError(
-                "dynesty can only keep its state as a pickle, which executes whatever is in the file, so that skyfold "
-                "does not read it. Leave checkpoint out, or use nested, ultranest or nautilus."
+                "dynesty can only keep its state in a form that executes whatever is in the file, so that skyfold does "
+                "not read it. Leave checkpoint out, or use nested, ultranest or nautilus."
             )
         clock = Clock()
         sample = "rslice" if self.sample == "auto" and posterior.ndim > _WALKS else self.sample

@@ -103,7 +103,7 @@ class CrossSection(eqx.Module):
 @lru_cache(maxsize=1)
 def _tables() -> dict[str, np.ndarray]:
     path = files("skyfold.xray.models").joinpath("absorption_tables.npz")
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+    with path.open("rb") as file, np.load(file) as archive:
         return {name: archive[name].astype(np.float64) for name in archive.files}
 
 
