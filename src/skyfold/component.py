@@ -8,7 +8,7 @@ components. What `evaluate` takes and returns (energies, pixels, wavelengths) is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -44,6 +44,25 @@ class Component(eqx.Module):
         """Compute on `grid`; every parameter field is a plain number here."""
         raise NotImplementedError
 
+    def needs(self, grid: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        """Grid to evaluate on, so that the values on `grid` are right.
+
+        Parameters
+        ----------
+        grid : (n + 1,) where values are wanted, a stretch of `whole`.
+        whole : (m + 1,) all there is, as a detector's file has it.
+
+        Returns
+        -------
+        (k + 1,) array
+            Holds `grid` as a stretch; operators that smear light ask for more on both sides, beyond `whole`, too.
+        """
+        wanted = grid
+        for part, _ in _children(self):
+            asked = part.needs(grid, whole)
+            wanted = np.concatenate([asked[asked < wanted[0]], wanted, asked[asked > wanted[-1]]])
+        return wanted
+
     # -- algebra -------------------------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Component:
@@ -54,6 +73,9 @@ class Component(eqx.Module):
     def __mul__(self, other: Any) -> Component:
         if not isinstance(other, Component):
             return NotImplemented
+        *before, last = _parts(self, Product)
+        if isinstance(last, Operator) and last.kind == "operator":
+            return self._product((*before, last(other))) if before else last(other)
         return self._product((*_parts(self, Product), *_parts(other, Product)))
 
     @classmethod
@@ -167,7 +189,8 @@ class _Composite(Component):
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        return "additive" if any(p.kind == "additive" for p in self.parts) else "multiplicative"
+        kinds = {p.kind for p in self.parts}
+        return next((k for k in ("operator", "additive") if k in kinds), "multiplicative")
 
 
 class Sum(_Composite):
@@ -176,6 +199,9 @@ class Sum(_Composite):
     name: ClassVar[str] = "sum"
 
     def __check_init__(self) -> None:
+        for part in self.parts:
+            if part.kind == "operator":
+                raise SkyfoldError(f"'{part!r}' acts on nothing yet; write {part!r}*component or {part!r}(component).")
         if len({p.kind for p in self.parts}) > 1:
             light = next(p for p in self.parts if p.kind == "additive")
             factor = next(p for p in self.parts if p.kind != "additive")
@@ -218,6 +244,50 @@ class Product(_Composite):
     def latex(self) -> str:
         shown = (rf"\left({p.latex()}\right)" if isinstance(p, Sum) else p.latex() for p in self.parts)
         return r" \times ".join(shown)
+
+
+class Operator(Component):
+    """Takes a component and gives one: a redshift, a smoothing, a flux as a parameter.
+
+    It acts on what it is called with or multiplied to, ``shift(powerlaw + gaussian)`` or ``shift*powerlaw``; several
+    act one after the other, the rightmost first. A subclass declares its parameters and writes `evaluate`, which
+    evaluates ``self.inner`` where it likes; one that smears light asks for a wider grid, see `needs`.
+
+    Attributes
+    ----------
+    inner : what it acts on, None before.
+    linear : whether it acts on a sum as on each of its terms.
+    """
+
+    linear: ClassVar[bool] = True
+    inner: Component | None = eqx.field(default=None, kw_only=True)
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        return "operator" if self.inner is None else self.inner.kind
+
+    def __call__(self, component: Component) -> Self:
+        """Act on a component.
+
+        Raises
+        ------
+        SkyfoldError
+            If it acts on something already, or `component` has no light.
+        """
+        if self.inner is not None and self.kind != "operator":
+            raise SkyfoldError(f"'{self!r}' acts on something already; multiply with +, * and brackets instead.")
+        if component.kind == "multiplicative":
+            raise SkyfoldError(
+                f"'{self!r}' acts on light, and '{component!r}' is a factor without any; write "
+                f"{self!r}*({component!r}*...)."
+            )
+        return replace(self, inner=component if self.inner is None else self.inner * component)
+
+    def __repr__(self) -> str:
+        return self.name if self.inner is None else f"{self.name}({self.inner!r})"
+
+    def latex(self) -> str:
+        return super().latex() + ("" if self.inner is None else rf"\left({self.inner.latex()}\right)")
 
 
 def _items(given: Any, method: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ The grammar, with components as the only words::
 
     sum     = product { "+" product }
     product = factor { "*" factor | "(" sum ")" }
-    factor  = component | "(" sum ")"
+    factor  = component | operator "(" sum ")" | operator "*" product | "(" sum ")"
+
+An operator (a convolution model) acts on the bracket that follows it or, after ``*``, on the whole rest of the product.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from skyfold.component import Component
+from skyfold.component import Component, Operator
 from skyfold.errors import SkyfoldError
 from skyfold.xray.models.abundances import SOURCES
 from skyfold.xray.models.catalogue import component_class
@@ -133,7 +135,8 @@ class _Parser:
     def factor(self) -> SpectralModel:
         token = self.take()
         if token.kind == "name":
-            return self.component(token)
+            named = self.component(token)
+            return self.acting(named, token) if isinstance(named, Operator) else named
         if token.text == "(":
             return self.bracket(token)
         if token.kind == "number":
@@ -143,6 +146,20 @@ class _Parser:
             after = f" after '{self.tokens[index - 1].text}'" if index else ""
             raise self.error(f"A component or '(' is missing{after}.", token.place)
         raise self.sign(token)
+
+    def acting(self, operator: Operator, token: _Token) -> SpectralModel:
+        """What an operator makes of what follows it."""
+        sign = self.next
+        if sign.text not in ("*", "("):
+            raise self.error(
+                f"'{operator!r}' acts on a spectrum; write {operator!r}(powerlaw) or {operator!r}*powerlaw.",
+                token.place,
+            )
+        self.take()
+        inside = self.bracket(sign) if sign.text == "(" else self.product()
+        if inside.kind != "additive":
+            raise self.error(f"'{operator!r}' acts on a spectrum, and '{inside!r}' is a factor.", sign.place)
+        return _joined(operator(inside))
 
     def bracket(self, opening: _Token) -> SpectralModel:
         self.depth += 1

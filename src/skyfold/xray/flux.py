@@ -14,6 +14,7 @@ from skyfold.results.contributions import find
 from skyfold.results.derived import Derived
 from skyfold.results.evaluation import apply
 from skyfold.terms import select
+from skyfold.xray.models.spectral import widened
 from skyfold.xray.units import kev
 
 if TYPE_CHECKING:
@@ -36,22 +37,25 @@ class BandFlux(eqx.Module):
 
     Parameters
     ----------
-    edges : (n + 1,) keV.
+    edges : (n + 1,) keV, all that the model is evaluated on.
+    inside : first and last but one of its bins that lie in the band.
     path : path of one additive component, None for the whole model.
     absorbed : keep the multiplicative components.
     photons : photons/cm^2/s rather than erg/cm^2/s.
     """
 
     edges: np.ndarray
+    inside: tuple[int, int] = eqx.field(static=True)
     path: tuple[Any, ...] | None = eqx.field(static=True)
     absorbed: bool = eqx.field(static=True)
     photons: bool = eqx.field(static=True)
 
     def __call__(self, model: Any) -> jax.Array:
-        flux = select(model, self.path, factors=self.absorbed).evaluate(self.edges)
+        band = slice(*self.inside)
+        flux = select(model, self.path, factors=self.absorbed).evaluate(self.edges)[band]
         if self.photons:
             return jnp.sum(flux)
-        return jnp.sum(flux * 0.5 * (self.edges[1:] + self.edges[:-1])) * ERG_PER_KEV
+        return jnp.sum(flux * 0.5 * (self.edges[1:] + self.edges[:-1])[band]) * ERG_PER_KEV
 
 
 def flux(
@@ -112,12 +116,17 @@ def _flux(
     result: Result, low: float, high: float, path: tuple[Any, ...] | None, absorbed: bool, photons: bool, name: str
 ) -> np.ndarray:
     latent = result.equal_weight_latent()
+    model = result.posterior.pairs[name][0]
+
+    def one(z: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        wider, inside = widened(model, edges)
+        ends = (inside.start, inside.stop)
+        return apply(result.posterior, z, BandFlux(wider, ends, path, absorbed, photons), name)
 
     def total(z: np.ndarray, pieces: int) -> np.ndarray:
         ends = np.geomspace(low, high, pieces + 1)
         parts = (np.geomspace(a, b, BINS + 1) for a, b in zip(ends[:-1], ends[1:], strict=True))
-        fluxes = [apply(result.posterior, z, BandFlux(e, path, absorbed, photons), name) for e in parts]
-        return np.sum(fluxes, axis=0)
+        return np.sum([one(z, edges) for edges in parts], axis=0)
 
     few = latent[:: max(len(latent) // 64, 1)]
     pieces, coarse = 1, total(few, 1)

@@ -16,6 +16,7 @@ from skyfold.results.contributions import find, term_paths
 from skyfold.results.evaluation import apply
 from skyfold.results.tables import PlotTable
 from skyfold.terms import select
+from skyfold.xray.models.spectral import widened
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
@@ -36,12 +37,13 @@ class Density(eqx.Module):
     """Photons/cm^2/s/keV of parts of a model, (n_parts, n_bins)."""
 
     edges: np.ndarray
+    inside: tuple[int, int] = eqx.field(static=True)
     paths: tuple[Any, ...] = eqx.field(static=True)
     absorbed: bool = eqx.field(static=True)
 
     def __call__(self, model: Any) -> jax.Array:
         parts = [select(model, path, factors=self.absorbed).evaluate(self.edges) for path in self.paths]
-        return jnp.stack(parts) / jnp.diff(self.edges)
+        return (jnp.stack(parts) / jnp.diff(self.edges))[:, slice(*self.inside)]
 
 
 def has_model(result: Result) -> bool:
@@ -65,7 +67,10 @@ def table(result: Result, observation: str | None, absorbed: bool, low: float | 
     paths = term_paths(posterior, name)
     latent = result.equal_weight_latent(1 if result.draws.is_point else _DRAWS)
     points = np.concatenate([result.best_latent[None], latent])
-    curves = apply(posterior, points, Density(edges, (None, *paths.values()), absorbed), name)
+    wider, inside = widened(posterior.pairs[name][0], edges)
+    curves = apply(
+        posterior, points, Density(wider, (inside.start, inside.stop), (None, *paths.values()), absorbed), name
+    )
     best, total = curves[0], curves[1:, 0]
     columns = {"x_low": edges[:-1], "x_high": edges[1:]}
     for key, values in zip(BANDS, np.quantile(total, list(BANDS.values()), axis=0), strict=True):

@@ -29,7 +29,7 @@ from skyfold.xray.files.read import read_arf, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.ranges import ranges, stretches
-from skyfold.xray.response import Response, SparseResponse, build
+from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
 
 Source = str | os.PathLike[str]
 
@@ -43,6 +43,7 @@ class Files:
     name : name of the spectrum.
     pha, rmf, arf, background : the records.
     groups : the noticed groups of the spectrum's channels.
+    response : that of the noticed groups, in pieces.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Files:
     arf: Arf | None
     background: Pha | None
     groups: Groups
+    response: ResponseParts
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.pha}, {self.rmf}, {self.arf}, background {self.background}"
@@ -64,11 +66,11 @@ class Spectrum(Observation):
     Attributes
     ----------
     likelihood : counts of the noticed groups and their distribution.
-    response : response of the noticed groups, exposure and area included.
+    response : response of the noticed groups: in pieces, and joined for a model once the spectrum is bound to one.
     annotation : the files, unfiltered.
     """
 
-    response: Response | SparseResponse
+    response: ResponseParts | Response | SparseResponse | WiderResponse
 
     @classmethod
     def read(
@@ -161,12 +163,16 @@ class Spectrum(Observation):
         group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
         group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
         default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
-        spectrum = cls(
+        response = ResponseParts.of(rmf, arf, group, weight, len(divided))
+        return cls(
             likelihood=_likelihood(pha, divided),
-            annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided)),
-            response=build(rmf, arf, group, weight, len(divided)),
+            annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided, response)),
+            response=response,
         )
-        return spectrum
+
+    def bound(self, model: Any) -> Self:
+        """Spectrum whose response is joined on the energies that a model asks for."""
+        return replace(self, response=self.files.response.melted(model))
 
     def predict(self, model: Any) -> jax.Array:
         """Return the expected counts of each noticed group, (n_groups,), for a model without free parameters.
@@ -181,7 +187,10 @@ class Spectrum(Observation):
                 f"'{model!r}' is {model.kind}, a factor without any light: nothing can be predicted from it for "
                 f"'{self.name}'; multiply it with an additive component."
             )
-        return self.response.fold(model.evaluate(self.response.edges))
+        response = self.response
+        if isinstance(response, ResponseParts) and isinstance(response.values, np.ndarray):
+            response = response.melted(model)
+        return response.fold(model.evaluate(response.edges))
 
     def with_data(self, data: Any) -> Self:
         """Same spectrum with other counts, (n_groups,).
@@ -244,15 +253,15 @@ class Spectrum(Observation):
                 f"{edges.min():.4g} and {edges.max():.4g} keV, channels {channels.min()} to {channels.max()}, and only "
                 "groups wholly inside a range are kept"
             )
-        files = replace(self.files, groups=self.files.groups.take(chosen))
+        response = self.files.response.take(chosen)
+        files = replace(self.files, groups=self.files.groups.take(chosen), response=response)
         part = self.likelihood
         part = (
             Gaussian(part.data[chosen], part.sigma[chosen])
             if isinstance(part, Gaussian)
             else Poisson(part.data[chosen])
         )
-        spectrum = replace(self, likelihood=part, response=self.response.take(chosen), annotation=Annotation(files))
-        return spectrum
+        return replace(self, likelihood=part, response=response, annotation=Annotation(files))
 
     def check(self) -> None:
         """Warn of groups that hold counts and that no photon of any energy can reach.
@@ -262,7 +271,7 @@ class Spectrum(Observation):
         ResponseWarning
             Where there are such groups.
         """
-        blind = np.flatnonzero(~self.response.responds() & (np.asarray(self.counts) != 0))
+        blind = np.flatnonzero(~self.files.response.responds() & (np.asarray(self.counts) != 0))
         if blind.size == 0:
             return
         many = f"{blind.size} groups hold" if blind.size > 1 else "1 group holds"
@@ -292,7 +301,8 @@ class Spectrum(Observation):
     @property
     def energies(self) -> np.ndarray:
         """Energy edges on which the model is evaluated, (n_energies + 1,) keV."""
-        return self.response.edges
+        response = self.response
+        return response.melted().edges if isinstance(response, ResponseParts) else response.edges
 
     @property
     def channels(self) -> np.ndarray:

@@ -29,7 +29,7 @@ class TBabs(Multiplicative):
 
     Parameters
     ----------
-    nH : hydrogen column in 1e22/cm^2, default prior Uniform(0, 10).
+    nH : hydrogen column in 1e22/cm^2.
     abundances : XSPEC's name of the abundance table, one of ``skyfold.xray.models.abundances.SOURCES``; "wilm" is
         the one the model was made for.
 
@@ -66,7 +66,7 @@ class ZTBabs(Multiplicative):
 
     Parameters
     ----------
-    nH : hydrogen column in 1e22/cm^2, default prior Uniform(0, 10).
+    nH : hydrogen column in 1e22/cm^2.
     Redshift : redshift z of the absorber, fixed at 0 by default.
     abundances : XSPEC's name of the abundance table, as in `TBabs`.
 
@@ -105,7 +105,7 @@ class PHabs(Multiplicative):
 
     Parameters
     ----------
-    nH : hydrogen column in 1e22/cm^2, default prior Uniform(0, 10).
+    nH : hydrogen column in 1e22/cm^2.
     abundances : XSPEC's name of the abundance table, one of ``skyfold.xray.models.abundances.SOURCES``; default
         "wilm" (XSPEC's own default is "angr").
     cross_sections : "vern" (default; Verner et al. 1996), "bcmc" (Balucinska-Church & McCammon 1992, helium of Yan
@@ -174,7 +174,7 @@ class Wabs(Multiplicative):
 
     Parameters
     ----------
-    nH : hydrogen column in 1e22/cm^2, default prior Uniform(0, 10).
+    nH : hydrogen column in 1e22/cm^2.
 
     References
     ----------

@@ -24,7 +24,7 @@ class Constant(Multiplicative):
     Parameters
     ----------
     factor :
-        :math:`f` (dimensionless); default prior LogUniform(0.1, 10).
+        :math:`f` (dimensionless).
 
     References
     ----------
@@ -54,9 +54,9 @@ class Edge(Multiplicative):
     Parameters
     ----------
     edgeE :
-        Threshold energy :math:`E_c` in keV; default prior Uniform(0.2, 10).
+        Threshold energy :math:`E_c` in keV.
     MaxTau :
-        Absorption depth :math:`D` at the threshold; default prior Uniform(0, 5).
+        Absorption depth :math:`D` at the threshold.
 
     Notes
     -----
@@ -93,9 +93,9 @@ class HighECut(Multiplicative):
     Parameters
     ----------
     cutoffE :
-        Cutoff energy :math:`E_c` in keV; default prior LogUniform(1, 100).
+        Cutoff energy :math:`E_c` in keV.
     foldE :
-        e-folding energy :math:`E_f` in keV; default prior LogUniform(1, 500).
+        e-folding energy :math:`E_f` in keV.
 
     Notes
     -----

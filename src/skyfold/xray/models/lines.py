@@ -26,12 +26,12 @@ class Gaussian(Additive):
     Parameters
     ----------
     LineE :
-        Line energy :math:`E_l` in keV; default prior Uniform(0.2, 10).
+        Line energy :math:`E_l` in keV.
     Sigma :
-        Line width :math:`\sigma` (standard deviation) in keV; default prior Uniform(0, 1). Zero puts the whole line
+        Line width :math:`\sigma` (standard deviation) in keV. Zero puts the whole line
         into the bin with low < `LineE` <= high, as XSPEC does.
     norm :
-        :math:`K`, photons/cm^2/s in the line; default prior LogUniform(1e-9, 1).
+        :math:`K`, photons/cm^2/s in the line.
 
     Notes
     -----
@@ -65,14 +65,14 @@ class ZGaussian(Additive):
     Parameters
     ----------
     LineE :
-        Line energy :math:`E_l` in keV, in the source frame; default prior Uniform(0.2, 10).
+        Line energy :math:`E_l` in keV, in the source frame.
     Sigma :
-        Line width :math:`\sigma` (standard deviation) in keV, in the source frame; default prior Uniform(0, 1). Zero
+        Line width :math:`\sigma` (standard deviation) in keV, in the source frame. Zero
         puts the whole line into one bin.
     Redshift :
         Redshift :math:`z`; fixed at 0 by default.
     norm :
-        :math:`K`, photons/cm^2/s; the line holds :math:`K/(1 + z)`; default prior LogUniform(1e-9, 1).
+        :math:`K`, photons/cm^2/s; the line holds :math:`K/(1 + z)`.
 
     References
     ----------

@@ -22,9 +22,9 @@ class PowerLaw(Additive):
     Parameters
     ----------
     PhoIndex :
-        Photon index :math:`\Gamma`; default prior Uniform(-1, 5).
+        Photon index :math:`\Gamma`.
     norm :
-        :math:`K`, photons/keV/cm^2/s at 1 keV; default prior LogUniform(1e-8, 100).
+        :math:`K`, photons/keV/cm^2/s at 1 keV.
 
     Notes
     -----
@@ -55,11 +55,11 @@ class CutoffPowerLaw(Additive):
     Parameters
     ----------
     PhoIndex :
-        Photon index :math:`\Gamma`; default prior Uniform(-1, 5).
+        Photon index :math:`\Gamma`.
     HighECut :
-        :math:`\beta`, e-folding energy of the cutoff in keV; default prior LogUniform(1, 500).
+        :math:`\beta`, e-folding energy of the cutoff in keV.
     norm :
-        :math:`K`, photons/keV/cm^2/s at 1 keV (without the cutoff); default prior LogUniform(1e-8, 100).
+        :math:`K`, photons/keV/cm^2/s at 1 keV (without the cutoff).
 
     Notes
     -----
@@ -98,13 +98,13 @@ class BrokenPowerLaw(Additive):
     Parameters
     ----------
     PhoIndx1 :
-        Photon index :math:`\Gamma_1` below the break; default prior Uniform(-1, 5).
+        Photon index :math:`\Gamma_1` below the break.
     BreakE :
-        Break energy :math:`E_b` in keV; default prior LogUniform(0.1, 100).
+        Break energy :math:`E_b` in keV.
     PhoIndx2 :
-        Photon index :math:`\Gamma_2` above the break; default prior Uniform(-1, 5).
+        Photon index :math:`\Gamma_2` above the break.
     norm :
-        :math:`K`, photons/keV/cm^2/s at 1 keV (of the lower power law); default prior LogUniform(1e-8, 100).
+        :math:`K`, photons/keV/cm^2/s at 1 keV (of the lower power law).
 
     Notes
     -----
@@ -142,13 +142,13 @@ class LogParabola(Additive):
     Parameters
     ----------
     alpha :
-        Photon index :math:`\alpha` at the pivot energy; default prior Uniform(-1, 5).
+        Photon index :math:`\alpha` at the pivot energy.
     beta :
-        Curvature :math:`\beta`; default prior Uniform(-2, 2).
+        Curvature :math:`\beta`.
     pivotE :
         Pivot energy :math:`E_p` in keV; fixed at 1 by default.
     norm :
-        :math:`K`, photons/keV/cm^2/s at the pivot energy; default prior LogUniform(1e-8, 100).
+        :math:`K`, photons/keV/cm^2/s at the pivot energy.
 
     Notes
     -----

@@ -30,10 +30,9 @@ class Blackbody(Additive):
     Parameters
     ----------
     kT :
-        Temperature in keV; default prior LogUniform(0.01, 10).
+        Temperature in keV.
     norm :
-        :math:`K = L_{39}/D_{10}^2`, luminosity in 1e39 erg/s over the square of the distance in 10 kpc; default
-        prior LogUniform(1e-8, 100).
+        :math:`K = L_{39}/D_{10}^2`, luminosity in 1e39 erg/s over the square of the distance in 10 kpc.
 
     Notes
     -----
@@ -64,10 +63,9 @@ class BlackbodyRad(Additive):
     Parameters
     ----------
     kT :
-        Temperature in keV; default prior LogUniform(0.01, 10).
+        Temperature in keV.
     norm :
-        :math:`K = R_\mathrm{km}^2/D_{10}^2`, square of the radius in km over the distance in 10 kpc; default prior
-        LogUniform(1e-4, 1e8).
+        :math:`K = R_\mathrm{km}^2/D_{10}^2`, square of the radius in km over the distance in 10 kpc.
 
     Notes
     -----
@@ -101,9 +99,9 @@ class DiskBlackbody(Additive):
     Parameters
     ----------
     Tin :
-        Temperature :math:`T_\mathrm{in}` at the inner radius in keV; default prior LogUniform(0.01, 10).
+        Temperature :math:`T_\mathrm{in}` at the inner radius in keV.
     norm :
-        :math:`K = (R_\mathrm{in}/\mathrm{km})^2 \cos\theta / D_{10}^2`; default prior LogUniform(1e-4, 1e8).
+        :math:`K = (R_\mathrm{in}/\mathrm{km})^2 \cos\theta / D_{10}^2`.
 
     Notes
     -----
@@ -143,10 +141,9 @@ class Bremsstrahlung(Additive):
     Parameters
     ----------
     kT :
-        Temperature in keV; default prior LogUniform(0.05, 100).
+        Temperature in keV.
     norm :
-        :math:`K = \frac{3.02\times 10^{-15}}{4\pi D^2} \int n_e n_I\,dV` (D in cm, densities per cm^3); default prior
-        LogUniform(1e-8, 100).
+        :math:`K = \frac{3.02\times 10^{-15}}{4\pi D^2} \int n_e n_I\,dV` (D in cm, densities per cm^3).
 
     Notes
     -----
