@@ -47,7 +47,7 @@ def test_doctor(run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("deep\ninside"), MemoryError("much")])
 def test_inner_error(error: Exception, demo: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Job) -> None:
+    def fail(self: Job, *_: object) -> None:
         raise error
 
     monkeypatch.setattr(Job, "run", fail)

@@ -42,7 +42,7 @@ def command(data: str, method: str, seed: int, no_figures: bool, out: Path) -> i
     """
     settings: dict[str, Any] = {"method": method, "seed": seed, "folder": out, "figures": not no_figures}
     job, truth = _spectrum(settings) if data == "xray" else _sky(data == "point-sources", settings)
-    code, result = job.run()
+    code, result = job.run(click.echo)
     if result is not None and not result.draws.is_point:
         click.echo(compare(result, truth))
     return code

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from skyfold.cli import options
-from skyfold.xray.job import read_job
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("fit")
@@ -24,5 +19,7 @@ def command(config: Path, checkpoint: Path | None, out: Path | None) -> int:
 
     The file says the same things as the options of 'skyfold xray'; file names in it are relative to it.
     """
+    from skyfold.xray.job import read_job
+
     job = read_job(config)
-    return replace(job, folder=out or job.folder, checkpoint=checkpoint or job.checkpoint).run()[0]
+    return replace(job, folder=out or job.folder, checkpoint=checkpoint or job.checkpoint).run(click.echo)[0]

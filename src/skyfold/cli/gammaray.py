@@ -47,4 +47,4 @@ def command(
         figures=job.figures and not no_figures,
         **{key: value for key, value in given.items() if value is not None},
     )
-    return job.run()[0]
+    return job.run(click.echo)[0]

@@ -10,9 +10,7 @@ from typing import Any
 import click
 
 from skyfold.inference import METHODS
-
-#: Largest seed: that of a signed 64-bit integer, which every random generator takes.
-LARGEST_SEED = 2**63 - 1
+from skyfold.jobs.reading import LARGEST_SEED
 
 
 class FileName(click.Path):

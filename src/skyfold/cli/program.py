@@ -14,9 +14,10 @@ import click
 
 from skyfold import __version__
 from skyfold.errors import SkyfoldError, SkyfoldWarning
+from skyfold.jobs.job import CONVERGED, INTERRUPTED
 
-#: Exit codes; those of bad input and of an inner error are the usual ones (click, sysexits.h).
-CONVERGED, NOT_CONVERGED, BAD_INPUT, INNER_ERROR, INTERRUPTED = 0, 1, 2, 70, 130
+#: Exit codes beside those of a job: the usual ones of bad input and of an inner error (click, sysexits.h).
+BAD_INPUT, INNER_ERROR = 2, 70
 
 _COMMANDS = ("xray", "gammaray", "fit", "models", "demo", "data", "doctor")
 _HELP = """Fold models of the sky through real instruments and infer their parameters.

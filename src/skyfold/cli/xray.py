@@ -95,4 +95,4 @@ def command(
         checkpoint=checkpoint,
         figures=not no_figures,
     )
-    return job.run()[0]
+    return job.run(click.echo)[0]

@@ -43,7 +43,7 @@ _PSFS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SkyJob(Job):
-    """Everything that the command line can be told about a fit of a counts map.
+    """Everything that can be said about a fit of a counts map.
 
     Parameters
     ----------

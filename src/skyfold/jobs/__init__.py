@@ -1,1 +1,1 @@
-"""Fits described in TOML or on the command line, without a terminal."""
+"""Fits that are described by text: in a TOML file, or on the command line; without a terminal."""

@@ -1,4 +1,4 @@
-"""A job: what every fit of the command line does, whatever its data: fitting, printing and writing."""
+"""A job: what every fit that is described by text does, whatever its data: fitting, telling and writing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import click
 import numpy as np
 
-from skyfold.cli.program import CONVERGED, INTERRUPTED, NOT_CONVERGED
 from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.jobs.clock import IMPORT_SECONDS, process_age
 from skyfold.jobs.folder import check_folder, written_whole
@@ -22,6 +21,11 @@ from skyfold.jobs.folder import check_folder, written_whole
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
     from skyfold.results.result import Result
+
+#: How a job ends, as exit codes of a process.
+CONVERGED, NOT_CONVERGED, INTERRUPTED = 0, 1, 130
+#: Where a job says what it found: a function of one text.
+Say = Callable[[str], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +57,8 @@ class Job(ABC):
         """Write the figures."""
         result.save_figures(folder)
 
-    def run(self) -> tuple[int, Result | None]:
-        """Read, fit, print and write; return the exit code and the result, None where nothing is free."""
+    def run(self, say: Say = print) -> tuple[int, Result | None]:
+        """Read, fit, tell and write; return the exit code and the result, None where nothing is free."""
         from skyfold.inference import find
 
         if self.folder is not None:
@@ -68,15 +72,15 @@ class Job(ABC):
         posterior = self.posterior()
         load = time.perf_counter() - start
         if posterior.ndim == 0:
-            return self._report_statistic(posterior, load), None
+            return self._report_statistic(posterior, load, say), None
         result = posterior.fit(method, seed=self.seed, checkpoint=self.checkpoint)
-        click.echo(str(result))
+        say(str(result))
         code = CONVERGED if result.converged else NOT_CONVERGED
         if self.folder is not None:
-            self._write(result, load)
+            self._write(result, load, say)
         return (INTERRUPTED if "interrupted" in result.draws.diagnostics else code), result
 
-    def _write(self, result: Result, load: float) -> None:
+    def _write(self, result: Result, load: float, say: Say) -> None:
         """Write everything; a figure that fails costs no result, and is an error when they are written."""
         assert self.folder is not None
         failed: Exception | None = None
@@ -91,13 +95,13 @@ class Job(ABC):
             content["seconds"] |= _seconds(load)
             content["warnings"] = [*_precision(), *content["warnings"]]
             _write_json(folder / "summary.json", content)
-        click.echo(f"written to {self.folder}")
+        say(f"written to {self.folder}")
         if failed is not None:
             reason = f"{type(failed).__name__}: {failed}"
             raise RuntimeError(f"the results are written, but not every figure could be drawn ({reason})") from failed
 
-    def _report_statistic(self, posterior: Posterior, load: float) -> int:
-        """Print the statistic of a posterior without free parameters.
+    def _report_statistic(self, posterior: Posterior, load: float, say: Say) -> int:
+        """Tell the statistic of a posterior without free parameters.
 
         Raises
         ------
@@ -110,13 +114,13 @@ class Job(ABC):
                 raise _not_finite(posterior, name, value, self.hint)
         for name, value in values.items() if len(values) > 1 else ():
             observation = posterior.pairs[name][1]
-            click.echo(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
+            say(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
         total = sum(values.values())
-        click.echo(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
+        say(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
         if self.folder is not None:
             with written_whole(self.folder, _own_files()) as folder:
                 _write_json(folder / "summary.json", _fixed_summary(posterior, values, self.seed, load))
-            click.echo(f"written to {self.folder}")
+            say(f"written to {self.folder}")
         return CONVERGED
 
 

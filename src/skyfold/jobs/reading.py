@@ -8,9 +8,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from skyfold.cli import options
 from skyfold.errors import SkyfoldError
 
+#: Largest seed: that of a signed 64-bit integer, which every random generator takes.
+LARGEST_SEED = 2**63 - 1
 #: Keys of the table [output].
 OUTPUT = ("folder", "figures", "checkpoint")
 #: Types of settings that are checked here; other settings are left to the method.
@@ -127,23 +128,14 @@ class Place:
         return float(value)
 
     def seed(self, value: Any) -> int:
-        if type(value) is not int or not 0 <= value <= options.LARGEST_SEED:
-            raise self.error(f"'seed' must be a whole number from 0 to {options.LARGEST_SEED}, got {value!r}")
+        if type(value) is not int or not 0 <= value <= LARGEST_SEED:
+            raise self.error(f"'seed' must be a whole number from 0 to {LARGEST_SEED}, got {value!r}")
         return value
 
     def switch(self, value: Any, what: str) -> bool:
         if not isinstance(value, bool):
             raise self.error(f"'{what}' must be true or false, got {value!r}")
         return value
-
-    def ranges(self, content: Mapping[str, Any], key: str, table: str = "") -> tuple[tuple[float, float], ...]:
-        """Read ``[low, high]``, or a list of such pairs."""
-        value = content.get(key, [])
-        pairs = [value] if isinstance(value, list) and value and not isinstance(value[0], list) else value
-        what = f"{table}.{key}" if table else key
-        if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
-            raise self.error(f"'{what}' must be [low, high] in keV, or a list of such pairs, got {value!r}")
-        return tuple((self.number(low, what), self.number(high, what)) for low, high in pairs)
 
     def whole(self, value: Any, what: str) -> int:
         if type(value) is not int:

@@ -44,7 +44,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SpectraJob(Job):
-    """Everything that the command line can be told about a fit of spectra.
+    """Everything that can be said about a fit of spectra.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def read_job(path: Path) -> SpectraJob:
     observations = content.get("observation", [])
     if not (isinstance(observations, list) and observations and all(isinstance(o, dict) for o in observations)):
         raise at.error("at least one [[observation]] table is needed, with spectrum = 'FILE'")
-    common = at.ranges(content, "energies")
+    common = _ranges(at, content, "energies")
     priors = at.table(content, "priors")
     model = at.text(content, "model")
     if model is None:
@@ -109,7 +109,6 @@ def read_job(path: Path) -> SpectraJob:
 
 
 def _source(at: Place, content: dict[str, Any], common: tuple[tuple[float, float], ...]) -> Source:
-
     at.known(content, _OBSERVATION, "observation")
     spectrum = at.file(content, "spectrum", "observation")
     if spectrum is None:
@@ -129,5 +128,15 @@ def _source(at: Place, content: dict[str, Any], common: tuple[tuple[float, float
         arf=optional("arf"),
         background=optional("background"),
         name=at.text(content, "name", "observation"),
-        energies=at.ranges(content, "energies", "observation") or common,
+        energies=_ranges(at, content, "energies", "observation") or common,
     )
+
+
+def _ranges(at: Place, content: Mapping[str, Any], key: str, table: str = "") -> tuple[tuple[float, float], ...]:
+    """Read ``[low, high]``, or a list of such pairs."""
+    value = content.get(key, [])
+    pairs = [value] if isinstance(value, list) and value and not isinstance(value[0], list) else value
+    what = f"{table}.{key}" if table else key
+    if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        raise at.error(f"'{what}' must be [low, high] in keV, or a list of such pairs, got {value!r}")
+    return tuple((at.number(low, what), at.number(high, what)) for low, high in pairs)
