@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from broken_files import records
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.xray import response as module
 from skyfold.xray.files.records import Arf, Rmf
-from skyfold.xray.response import Response, SparseResponse, build
+from skyfold.xray.response import Response, ResponseParts, SparseResponse
 
 
 @pytest.fixture
@@ -21,6 +23,10 @@ def parts() -> tuple[Rmf, Arf, np.ndarray, np.ndarray]:
     group[5] = -1
     weight = 1e3 * np.linspace(0.5, 1.0, 80)
     return rmf, arf, group, weight
+
+
+def build(*parts: Any) -> Response | SparseResponse:
+    return ResponseParts.of(*parts).melted()
 
 
 def naive(rmf: Rmf, arf: Arf, group: np.ndarray, weight: np.ndarray, n_groups: int) -> np.ndarray:
@@ -41,8 +47,8 @@ def test_matrix_is_the_plain_product(parts: tuple) -> None:
 
 
 def test_some_groups_need_only_some_energies(parts: tuple) -> None:
-    response = build(*parts, 20)
-    part = response.take(np.arange(5, 9))
+    pieces = ResponseParts.of(*parts, 20)
+    response, part = pieces.melted(), pieces.take(np.arange(5, 9)).melted()
     assert len(part.edges) < len(response.edges) / 2
     offset = int(np.flatnonzero(response.edges == part.edges[0])[0])
     flux = np.random.default_rng(0).random(len(response.edges) - 1)
@@ -53,16 +59,16 @@ def test_some_groups_need_only_some_energies(parts: tuple) -> None:
 
 
 def test_very_large_matrices_gather(parts: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    dense = build(*parts, 20)
+    pieces, chosen = ResponseParts.of(*parts, 20), np.array([3, 4, 11])
+    dense, one = pieces.melted(), pieces.take(chosen).melted()
     monkeypatch.setattr(module, "DENSE_LIMIT", 10)
-    sparse = build(*parts, 20)
+    pieces = ResponseParts.of(*parts, 20)
+    sparse, other = pieces.melted(), pieces.take(chosen).melted()
     assert isinstance(dense, Response) and isinstance(sparse, SparseResponse)
     np.testing.assert_array_equal(dense.edges, sparse.edges)
     flux = np.random.default_rng(0).random((3, len(dense.edges) - 1))
     np.testing.assert_allclose(sparse.fold(flux), dense.fold(flux), rtol=1e-12)
     np.testing.assert_allclose(sparse.total(), dense.total(), rtol=1e-12)
-    chosen = np.array([3, 4, 11])
-    one, other = dense.take(chosen), sparse.take(chosen)
     np.testing.assert_array_equal(one.edges, other.edges)
     np.testing.assert_allclose(other.fold(np.ones(len(one.edges) - 1)), one.matrix.sum(axis=1), rtol=1e-12)
 

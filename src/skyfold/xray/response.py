@@ -153,7 +153,8 @@ class ResponseParts(eqx.Module):
         pieces = (self.edges, self.area, self.weight, self.group, self.energy, self.channel, self.values)
         inside = _reached(self.energy)
         edges = self.edges[inside.start : inside.stop + 1]
-        wanted = edges if model is None else np.asarray(model.needs(edges, self.edges))
+        asked = getattr(model, "needs", None)  # anything with a method `evaluate` is a model
+        wanted = edges if asked is None else np.asarray(asked(edges, self.edges))
         key = (tuple(map(id, pieces)), wanted.tobytes())
         if key not in self._known.value:
             joined = self._joined(edges, inside)
@@ -224,4 +225,4 @@ def _reached(columns: np.ndarray, rmf: Rmf | None = None) -> slice:
             f"{where}the response is zero in every noticed channel. Notice channels that the detector responds in, and "
             "check that response and effective area belong to this spectrum"
         )
-    return slice(int(columns[0]), int(columns[-1]) + 1)
+    return slice(int(columns.min()), int(columns.max()) + 1)

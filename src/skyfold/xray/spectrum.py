@@ -187,10 +187,14 @@ class Spectrum(Observation):
                 f"'{model!r}' is {model.kind}, a factor without any light: nothing can be predicted from it for "
                 f"'{self.name}'; multiply it with an additive component."
             )
-        response = self.response
-        if isinstance(response, ResponseParts) and isinstance(response.values, np.ndarray):
-            response = response.melted(model)
+        response = self._joined(model)
         return response.fold(model.evaluate(response.edges))
+
+    def _joined(self, model: Any = None) -> ResponseParts | Response | SparseResponse | WiderResponse:
+        """Response as it folds a model: in pieces only where these are traced, inside an observation that holds it."""
+        response = self.response
+        whole = isinstance(response, ResponseParts) and isinstance(response.values, np.ndarray)
+        return response.melted(model) if whole else response  # type: ignore[union-attr]
 
     def with_data(self, data: Any) -> Self:
         """Same spectrum with other counts, (n_groups,).
@@ -301,8 +305,7 @@ class Spectrum(Observation):
     @property
     def energies(self) -> np.ndarray:
         """Energy edges on which the model is evaluated, (n_energies + 1,) keV."""
-        response = self.response
-        return response.melted().edges if isinstance(response, ResponseParts) else response.edges
+        return self._joined().edges
 
     @property
     def channels(self) -> np.ndarray:
