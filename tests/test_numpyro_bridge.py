@@ -275,7 +275,7 @@ def test_simulated_statistics_of_a_program() -> None:
 def test_replicates_of_general_sites() -> None:
     posterior = build("noisy")[0]
     z = points(posterior, 50)
-    expected = posterior.predict(z)
+    expected = posterior.expected(z)
     rng = np.random.default_rng(0)
     for name, (_, observation) in posterior.pairs.items():
         data = observation.sample(rng, np.asarray(expected[name]))

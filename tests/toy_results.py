@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import skyfold as sf
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.inference.running.draws import Draws
 from skyfold.likelihoods.poisson import Poisson
@@ -17,6 +18,7 @@ from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
 from skyfold.xray.models.spectral import Additive, Multiplicative
+from skyfold.xray.units import ENERGIES
 
 
 class Slope(Additive):
@@ -80,6 +82,10 @@ class ToySpectrum(Observation):
     @property
     def rate_factor(self) -> np.ndarray:
         return 1.0 / (float(self.exposure) * np.diff(self.energies))
+
+    @property
+    def axis(self) -> Axis:
+        return Axis(*self.edges.T, **ENERGIES, factor=self.rate_factor)
 
     @property
     def background(self) -> Any:

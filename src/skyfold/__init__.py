@@ -108,6 +108,8 @@ _HOMES = {
     "simulated_statistic": "skyfold.checks.goodness",
 }
 _DOMAINS = ("galaxy", "gammaray", "xray")
+#: Modules of the domains with figures of their own, see `skyfold.plots`.
+FIGURE_MODULES = ("skyfold.gammaray.plots", "skyfold.xray.plots")
 
 __all__ = [*_HOMES, *_DOMAINS]  # noqa: PLE0604
 __version__ = "0.1.0"

@@ -45,8 +45,12 @@ class Kernel(eqx.Module):
         return tuple(values[i] for i in range(len(self.priors)))
 
     def expected(self, z: jax.Array) -> tuple[jax.Array, ...]:
-        """Expected data of every observation."""
+        """What `Observation.predict` gives for every observation."""
         return _expected(self, z)
+
+    def means(self, z: jax.Array) -> tuple[jax.Array, ...]:
+        """Expected value of every datum of every observation."""
+        return tuple(o.mean(m) for o, m in zip(self.observations(z), self.expected(z), strict=True))
 
     def observations(self, z: jax.Array) -> tuple[Observation, ...]:
         """Observations with their own parameters resolved."""

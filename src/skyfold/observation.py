@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.likelihoods.likelihood import Likelihood
 
@@ -32,12 +33,28 @@ class Observation(eqx.Module):
         Holds an object with an attribute ``name``, or the name itself.
     """
 
+    #: Module of the figures that show these data, see `skyfold.plots`; None for those that the core draws.
+    figures_module: ClassVar[str | None] = None
     likelihood: Likelihood
     annotation: Annotation = eqx.field(static=True)
 
     def predict(self, model: Any) -> jax.Array:
-        """Expected data of a model without free parameters, shape (n_data,)."""
+        """What the data are expected to be for a model without free parameters, and the likelihood is a function of.
+
+        The expected data (n_data,), or whatever tells more than these.
+        """
         raise NotImplementedError
+
+    def mean(self, expected: jax.Array) -> jax.Array:
+        """Expected value of each datum, (n_data,), whatever `predict` gives; what was integrated out is at its best.
+
+        This is what is shown beside the data.
+        """
+        return expected
+
+    def contribution(self, part: Any, expected: Any) -> jax.Array:
+        """What a part of a model adds to the `mean` of data for which the whole model gives `expected`, (n_data,)."""
+        return self.predict(part)
 
     @property
     def name(self) -> str:
@@ -53,6 +70,16 @@ class Observation(eqx.Module):
     def n_data(self) -> int:
         """Number of data."""
         return int(np.size(self.likelihood.data))
+
+    @property
+    def axis(self) -> Axis:
+        """Along what the data lie; by default they are numbered."""
+        return Axis.numbered(self.n_data)
+
+    @property
+    def background_counts(self) -> np.ndarray | None:
+        """Background that lies under the data and takes no part in the fit, (n_data,), or None."""
+        return None
 
     @property
     def independent(self) -> bool:
@@ -118,6 +145,20 @@ class Observation(eqx.Module):
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
         """Draw data for expected data; leading batch axes are kept."""
         return self.likelihood.sample(rng, expected)
+
+    def replicate(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        """Like `sample`, with what was integrated out drawn given the data rather than from its prior."""
+        return self.sample(rng, expected)
+
+    def rebin(self, min_significance: float, max_bins: int) -> np.ndarray:
+        """Number of the bin, (n_data,), into which each datum goes for display; here every datum has its own.
+
+        Parameters
+        ----------
+        min_significance : least significance of a bin.
+        max_bins : most data to join.
+        """
+        return np.arange(self.n_data)
 
     def with_data(self, data: Any) -> Self:
         """Same observation of other data."""

@@ -210,7 +210,11 @@ class Posterior:
         return _batched("log_density", self.kernel, z)
 
     def predict(self, z: Any) -> dict[str, jax.Array]:
-        """Expected data of every observation, each (..., n_data)."""
+        """Expected data of every observation, each (..., n_data); what was integrated out is at its best."""
+        return dict(zip(self.pairs, _batched("means", self.kernel, z), strict=True))
+
+    def expected(self, z: Any) -> dict[str, jax.Array]:
+        """What the likelihood of every observation is a function of, each (..., n): of most the expected data."""
         return dict(zip(self.pairs, _batched("expected", self.kernel, z), strict=True))
 
     def statistics(self, z: Any) -> dict[str, jax.Array]:

@@ -20,7 +20,7 @@ def simulate(posterior: Posterior, prior_seed: int, data_seed: int) -> tuple[np.
         If the expected data are not finite, or too large to be drawn.
     """
     candidates = posterior.draw_prior(_CANDIDATES, prior_seed)
-    expected = {name: np.asarray(m) for name, m in posterior.predict(candidates).items()}
+    expected = {name: np.asarray(m) for name, m in posterior.expected(candidates).items()}
     finite = np.all([np.isfinite(m).all(axis=1) for m in expected.values()], axis=0)
     if not finite.any():
         raise SkyfoldError(

@@ -18,7 +18,7 @@ from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy.mass_marginal import MassMarginal, mass_draws
 from skyfold.likelihoods.gaussian import Gaussian
-from skyfold.likelihoods.limits import BandFluxes
+from skyfold.likelihoods.limits import Limited
 from skyfold.likelihoods.poisson import Poisson
 from skyfold.parameters import Value, parameter
 
@@ -131,7 +131,7 @@ def test_information_is_that_of_a_fit_with_the_mass_free():
 def test_missing_bands_say_nothing():
     full = _observation(1e10, 30.0, sf.LogUniform(1e5, 1e13))
     data, sigma = (np.append(np.asarray(a), b) for a, b in ((full.data, 0.0), (full.likelihood.sigma, np.inf)))
-    gap = MassMarginal(Direct(BandFluxes(data, sigma), Annotation("bands")))
+    gap = MassMarginal(Direct(Limited(data, sigma), Annotation("bands")))
     a, b = float(full.log_likelihood(jnp.asarray(F))), float(gap.log_likelihood(jnp.asarray(np.append(F, 3e-9))))
     assert a == pytest.approx(b, rel=1e-12)
     assert np.isfinite(gap.sample(np.random.default_rng(0), np.append(F, 3e-9))).all()
@@ -150,8 +150,8 @@ def test_replicates_have_the_statistic_of_one_parameter_less():
     "bad",
     [
         Direct(Poisson([3.0, 4.0]), Annotation("counts")),
-        Direct(BandFluxes([1.0, 2.0], [0.1, 0.1], dof=3.0), Annotation("robust")),
-        Direct(BandFluxes([1.0, 2.0], [0.1, 0.1], limit=[0, 1]), Annotation("limits")),
+        Direct(Limited([1.0, 2.0], [0.1, 0.1], dof=3.0), Annotation("robust")),
+        Direct(Limited([1.0, 2.0], [0.1, 0.1], limit=[0, 1]), Annotation("limits")),
     ],
     ids=lambda o: o.name,
 )

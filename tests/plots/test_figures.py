@@ -15,6 +15,7 @@ from toys import Greybody, direct, image, photometry, sky
 import skyfold as sf
 from skyfold import plots
 from skyfold.plots.display import display_table
+from skyfold.results.predictive import drawn_data
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -201,7 +202,8 @@ def test_counts_too_many_to_draw(counts) -> None:
     """No replicated data, no predictive bands; the rest is drawn."""
     name, (_, observation) = next(iter(counts.posterior.pairs.items()))
     expected = np.full((4, observation.n_data), 1e50)
-    table = display_table(name, observation, expected, expected[0], seed=0)
+    drawn = drawn_data(observation.replicate, np.random.default_rng(0), expected)
+    table = display_table(name, observation, expected, expected[0], drawn=drawn)
     assert "model_q16" in table and "predictive_q16" not in table
 
 

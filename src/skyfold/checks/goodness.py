@@ -113,10 +113,10 @@ def expected_statistic(result: Result) -> ExpectedStatistic:
     SkyfoldError
         If the expectation of an observation's statistic is not known.
     """
-    expected = predict(result.posterior, result.best_latent[None])
+    expected = result.posterior.predict(result.best_latent)
     found = {}
     for name, (_, observation) in result.posterior.pairs.items():
-        mean, sd = observation.likelihood.expected_statistic(expected[name][0])
+        mean, sd = observation.likelihood.expected_statistic(np.asarray(expected[name]))
         found[name] = (result.statistics[name], mean, sd)
     observed, mean, sd = np.array(list(found.values())).T
     return ExpectedStatistic(

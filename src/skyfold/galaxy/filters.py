@@ -20,6 +20,16 @@ AB_JY = 3631.0
 _NODES, _WEIGHTS = (0.5 * (1.0 + np.polynomial.legendre.leggauss(4)[0]), 0.5 * np.polynomial.legendre.leggauss(4)[1])
 #: Transmission below this fraction of the largest one counts as none.
 _FLOOR = 1e-5
+#: Points on which the span of a curve is looked for.
+_SPAN = 1001
+#: How figures show flux densities over wavelength.
+WAVELENGTHS: dict[str, Any] = {
+    "label": "Wavelength [Angstrom]",
+    "unit": "Angstrom",
+    "data_label": "flux density [nJy]",
+    "data_unit": "nJy",
+    "logarithmic": True,
+}
 #: Units of flux densities, in nJy; magnitudes and erg/s/cm^2/Angstrom are not mere factors.
 UNITS = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "maggies": AB_JY * 1e9, "erg/s/cm2/Hz": 1.0 / NJY}
 
@@ -146,6 +156,14 @@ class Filter:
         step = np.diff(w)
         above = np.sum(step * (t[:-1] * (2 * w[:-1] + w[1:]) + t[1:] * (w[:-1] + 2 * w[1:])) / 6.0)
         return float(np.sqrt(above / self.norm))
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Outermost wavelengths at which half of the greatest transmission is reached, Angstrom."""
+        wave = np.linspace(self.wave[0], self.wave[-1], _SPAN)
+        transmission = np.interp(wave, self.wave, self.transmission)
+        seen = wave[transmission >= 0.5 * transmission.max()]
+        return float(seen[0]), float(seen[-1])
 
     def weights(self, wave: np.ndarray, factor: Any = None) -> np.ndarray:
         """Weights of a spectrum's nodes in its mean flux density, for a spectrum that is linear in between.

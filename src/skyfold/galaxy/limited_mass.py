@@ -116,14 +116,7 @@ def _pieces(c: Conditional, fluxes: Fluxes, expected: jax.Array) -> tuple[Callab
     def below(mass: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(there, log_ndtr(level - mass[:, None] * slope), 0.0), axis=1)
 
-    peak = jnp.clip(c.centre, c.low, c.high)
-    curvature = c.width**-2.0
-    for _ in range(_NEWTON):
-        x = level - peak * slope
-        ratio = jnp.where(there, jnp.exp(-0.5 * x**2 - 0.5 * jnp.log(2 * jnp.pi) - log_ndtr(x)), 0.0)
-        curvature = c.width**-2.0 + jnp.sum(slope**2 * ratio * (x + ratio))
-        gradient = (c.centre - peak) * c.width**-2.0 - jnp.sum(slope * ratio)
-        peak = jnp.clip(peak + gradient / curvature, c.low, c.high)
+    peak, curvature = _top(c, fluxes, expected)
     narrow = curvature**-0.5
     ends = [
         jnp.clip(edge, c.low, c.high)
@@ -132,6 +125,21 @@ def _pieces(c: Conditional, fluxes: Fluxes, expected: jax.Array) -> tuple[Callab
     if c.inverse:
         ends[0] = jnp.minimum(jnp.maximum(ends[0], 0.02 * peak), ends[1])
     return below, ends
+
+
+def _top(c: Conditional, fluxes: Fluxes, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mass at which the density before any factor 1/M is greatest, and the curvature of its logarithm there."""
+    slope, level = expected * fluxes.inverse, fluxes.limit * fluxes.inverse
+    there = fluxes.inverse > 0
+    peak = jnp.clip(c.centre, c.low, c.high)
+    curvature = c.width**-2.0
+    for _ in range(_NEWTON):
+        x = level - peak * slope
+        ratio = jnp.where(there, jnp.exp(-0.5 * x**2 - 0.5 * jnp.log(2 * jnp.pi) - log_ndtr(x)), 0.0)
+        curvature = c.width**-2.0 + jnp.sum(slope**2 * ratio * (x + ratio))
+        gradient = (c.centre - peak) * c.width**-2.0 - jnp.sum(slope * ratio)
+        peak = jnp.clip(peak + gradient / curvature, c.low, c.high)
+    return peak, curvature
 
 
 def draw_mass(prior: Prior, fluxes: Fluxes, expected: jax.Array, u: jax.Array) -> jax.Array:
@@ -182,6 +190,21 @@ class LimitedMarginal(MassMarginal):
 
     def log_likelihood(self, expected: jax.Array) -> jax.Array:
         return log_marginal(self.prior, self.fluxes, expected)
+
+    def mean(self, expected: jax.Array) -> jax.Array:
+        return self._peak(expected) * expected
+
+    def contribution(self, part: Any, expected: Any) -> jax.Array:
+        return self._peak(expected) * self.predict(part)
+
+    def _peak(self, expected: Any) -> jax.Array:
+        """Most probable mass before any factor 1/M, limits included; expected fluxes (n,) of one solar mass."""
+        return _top(self._conditional(expected), self.fluxes, expected)[0]
+
+    def draw_mass(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        expected = np.atleast_2d(expected)
+        u = rng.random(len(expected))
+        return np.asarray(draw_mass(self.prior, self.fluxes, jnp.asarray(expected), jnp.asarray(u)))
 
 
 def single_posterior(model: Any, filters: Any, mass: Prior, table: RedshiftTable | None, row: Rows) -> Posterior:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
@@ -92,6 +93,10 @@ class LineFluxes(Observation):
     def lines(self) -> tuple[tuple[str, ...], ...]:
         """Names of the lines of each datum."""
         return tuple(self.annotation.value[1])
+
+    @property
+    def axis(self) -> Axis:
+        return Axis.numbered(self.n_data, "line", "flux [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$]", "1e-17 erg / (s cm2)")
 
     def bound(self, model: Any) -> Self:
         """Look up the lines in the grids of a model's gas.

@@ -21,11 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import log_ndtr
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.errors import SkyfoldError
-from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.likelihood import Likelihood
-from skyfold.likelihoods.limits import BandFluxes
 from skyfold.observation import Observation
 from skyfold.parameters import Prior, is_symbol
 from skyfold.priors import LogUniform, Normal, TruncatedNormal, Uniform
@@ -106,6 +105,10 @@ class FreeScale(Likelihood):
     def with_data(self, data: Any) -> Self:
         return type(self)(data, self.sigma)
 
+    @property
+    def variance(self) -> np.ndarray:
+        return np.square(self.sigma)
+
 
 class MassMarginal(Observation):
     r"""Observations of which the mass of the model is integrated out.
@@ -179,8 +182,18 @@ class MassMarginal(Observation):
         return jnp.clip(c.centre, c.low, c.high)
 
     def scaled(self, expected: Any) -> jax.Array:
-        """Expected data (..., n) at the best mass, to be shown beside the data."""
+        """Expected data (..., n) at the best mass."""
         return self.best_mass(expected)[..., None] * jnp.asarray(expected)
+
+    def mean(self, expected: jax.Array) -> jax.Array:
+        return self.scaled(expected)
+
+    def contribution(self, part: Any, expected: Any) -> jax.Array:
+        return self.best_mass(expected) * self.predict(part)
+
+    @property
+    def axis(self) -> Axis:
+        return Axis.joined([o.axis for o in self.parts])
 
     def _weighted(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
         c = self._conditional(expected)
@@ -223,6 +236,9 @@ class MassMarginal(Observation):
         z = jnp.asarray(rng.standard_normal(expected.shape[:-1]))
         mass = np.asarray(self.prior.transport(z))
         return self.likelihood.sample(rng, mass[..., None] * expected)
+
+    def replicate(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        return self.likelihood.sample(rng, self.draw_mass(rng, expected)[:, None] * expected)
 
     def draw_mass(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
         """One draw of M given the data and each row of expected data (k, n): (k,).
@@ -385,8 +401,7 @@ def _check_gaussian(o: Any) -> None:
     if not isinstance(o, Observation):
         raise SkyfoldError(f"MassMarginal takes observations, as in MassMarginal(photometry), not {type(o).__name__}.")
     own = (getattr(type(o), method) is getattr(Observation, method) for method in ("log_likelihood", "pointwise"))
-    bands = isinstance(o.likelihood, BandFluxes) and not o.likelihood.robust and o.likelihood.limit is None
-    if not (type(o.likelihood) is Gaussian or bands) or not all(own):
+    if not o.likelihood.normal or not all(own):
         raise SkyfoldError(
             f"MassMarginal: the likelihood of '{o.name}' is not Gaussian with constant errors, so it is not Gaussian "
             "in the mass either. Leave out Student-t outliers, upper limits and marginalised nuisances, or leave the "

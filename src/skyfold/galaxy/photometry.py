@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.compiled.jit import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error, drawn
-from skyfold.galaxy.filters import AB_JY, UNITS, Filter, in_njy
+from skyfold.galaxy.filters import AB_JY, UNITS, WAVELENGTHS, Filter, in_njy
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.likelihoods.limits import checked_likelihood
@@ -179,6 +180,10 @@ class Photometry(Observation):
     def filters(self) -> tuple[Filter, ...]:
         """Curves of the bands."""
         return self.annotation.value.filters
+
+    @property
+    def axis(self) -> Axis:
+        return Axis(*np.array([f.span for f in self.filters]).T, **WAVELENGTHS)
 
     def predict(self, model: Any) -> jax.Array:
         """Return the expected flux densities, nJy, (n_band,), of a galaxy without free parameters, or a sum of such.

@@ -10,13 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy import nuisances
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
+from skyfold.galaxy.filters import WAVELENGTHS
 from skyfold.likelihoods.gaussian import Gaussian
-from skyfold.likelihoods.limits import BandFluxes
+from skyfold.likelihoods.limits import Limited
 from skyfold.observation import Observation
 from skyfold.parameters import Value, is_quantity, parameter
 from skyfold.priors import Uniform
@@ -117,7 +119,7 @@ class Spectroscopy(Observation):
             raise SkyfoldError(
                 f"'{name}': calibration and lines can be integrated out of normal noise only. Leave out dof, or them."
             )
-        self.likelihood = Gaussian(flux, sigma) if dof is None else BandFluxes(flux, sigma, dof=dof)
+        self.likelihood = Gaussian(flux, sigma) if dof is None else Limited(flux, sigma, dof=dof)
         self.wave = wave
         # widths in ln(wavelength)
         instrument = 1.0 / (FWHM * resolution)
@@ -185,6 +187,16 @@ class Spectroscopy(Observation):
         sigma = jnp.asarray(self.likelihood.sigma)
         return (self.likelihood.data - expected) / sigma, self.nuisance_columns(expected) / sigma[:, None]
 
+    def mean(self, expected: jax.Array) -> jax.Array:
+        return expected + self._nuisances(expected) if self.marginalises else expected
+
+    def _nuisances(self, expected: jax.Array, noise: jax.Array | None = None) -> jax.Array:
+        """What the nuisances add to the data, (n_data,): most probable, or drawn with standard normal `noise` (k,)."""
+        coefficients, covariance = nuisances.conditional(*self._whitened(expected))
+        if noise is not None:
+            coefficients = coefficients + jnp.linalg.cholesky(covariance) @ noise
+        return self.nuisance_columns(expected) @ coefficients
+
     def pointwise(self, expected: jax.Array) -> jax.Array:
         if self.marginalises:
             raise SkyfoldError(f"'{self.name}': with nuisances integrated out no datum has a likelihood of its own.")
@@ -236,6 +248,20 @@ class Spectroscopy(Observation):
             for c in (np.asarray(self.nuisance_columns(jnp.asarray(m))) for m in flat)
         ]
         return drawn + np.reshape(added, expected.shape)
+
+    def replicate(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
+        drawn = self.likelihood.sample(rng, np.asarray(expected))
+        if not self.marginalises:
+            return drawn
+        noise = rng.standard_normal((len(expected), self.basis.shape[1] + self.lines.shape[0]))
+        return drawn + np.asarray(jax.lax.map(lambda own: self._nuisances(*own), (jnp.asarray(expected), noise)))
+
+    @property
+    def axis(self) -> Axis:
+        wave = np.asarray(self.wave)
+        middle = np.sqrt(wave[1:] * wave[:-1])
+        low, high = np.append(wave[0] ** 2 / middle[0], middle), np.append(middle, wave[-1] ** 2 / middle[-1])
+        return Axis(low, high, **WAVELENGTHS)
 
     def conditional(self, expected: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean (k,) and covariance (k, k) of the nuisances given the data and expected data (n_data,).

@@ -15,6 +15,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.gammaray.point_sources import PreparedPixels, log_likelihood, prepare
 from skyfold.gammaray.source_counts import SourceCount, Support
 from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.poisson import Poisson, count_errors, count_residual
 
 #: Sizes of bright sources are drawn on so many points of ln S, over this range beyond what the counts reach.
 _POINTS, _RANGE = 400, 1e4
@@ -58,6 +59,7 @@ class CompoundPoisson(Likelihood):
 
     statistic_name: ClassVar[str] = "-2 ln L"
     cheap: ClassVar[bool] = False
+    residual_kind: ClassVar[str] = "deviance"
     data: np.ndarray
     prepared: PreparedPixels
     blur: Blur
@@ -132,17 +134,18 @@ class CompoundPoisson(Likelihood):
     def mean(self, expected: jax.Array) -> jax.Array:
         """Mean counts of each component of the sum, (1 + n_populations, n): smooth emission, then each population."""
         mu, templates, source_counts = self.unpacked(expected)
+        return jnp.stack([mu, *(self.mean_of(*own) for own in zip(templates, source_counts, strict=True))])
+
+    def mean_of(self, template: jax.Array, source_count: SourceCount) -> jax.Array:
+        """Mean counts (n,) of a population with a template (n,)."""
         prepared = self.prepared
-        rows = [mu]
-        for template, source_count in zip(templates, source_counts, strict=True):
-            if prepared.shares is None:
-                rows.append(template * source_count.flux(prepared.support))
-                continue
-            flux = jax.vmap(
-                lambda e, s=source_count: s.at_exposure(e, prepared.scale_amplitude).flux(prepared.support)
-            )(jnp.asarray(prepared.exposures))
-            rows.append(template * (flux @ prepared.shares))
-        return jnp.stack(rows)
+        if prepared.shares is None:
+            return template * source_count.flux(prepared.support)
+
+        def at(exposure: jax.Array) -> jax.Array:
+            return source_count.at_exposure(exposure, prepared.scale_amplitude).flux(prepared.support)
+
+        return template * (jax.vmap(at)(jnp.asarray(prepared.exposures)) @ prepared.shares)
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
         """Draw counts, pixel by pixel independently; leading batch axes are kept.
@@ -192,6 +195,20 @@ class CompoundPoisson(Likelihood):
             # what depends on PSF and exposure alone stays the very same
             prepared = replace(own, layout=prepared.layout)
         return eqx.tree_at(lambda o: (o.data, o.prepared), self, (np.asarray(data, dtype=np.float64), prepared))
+
+    def take(self, groups: Any) -> Any:
+        """Poisson likelihood of some of the counts; a map of these is made ready for sources anew."""
+        return Poisson(self.data[groups])
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.asarray(self.data)
+
+    def errors(self, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
+        return count_errors(data)
+
+    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
+        return count_residual(data, expected)
 
 
 @jit

@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.checked_maps import as_edges, as_map, as_mask, check_counts, check_exposure, check_order
@@ -49,6 +50,7 @@ class CountsMap(Observation):
     blur : PSF and its like, for models with point sources, or None.
     """
 
+    figures_module: ClassVar[str | None] = "skyfold.gammaray.plots"
     pixels: Pixels
     kept: Any
     n_bins: int | None = eqx.field(static=True)
@@ -248,8 +250,8 @@ class CountsMap(Observation):
     def _with(self, pixels: Pixels, kept: np.ndarray, stays: np.ndarray, method: str) -> Self:
         if not kept.size:
             raise SkyfoldError(f"'{self.name}': {method} leaves no pixel to fit; check the region and the mask.")
-        counts = self._by_bin(self.likelihood.data)[..., stays]
-        return replace(self, likelihood=Poisson(np.ravel(counts)), pixels=pixels, kept=kept)
+        places = self._by_bin(np.arange(self.n_data))[..., stays]
+        return replace(self, likelihood=self.likelihood.take(np.ravel(places)), pixels=pixels, kept=kept)
 
     # -- how it is predicted -------------------------------------------------------------------------------------
 
@@ -271,7 +273,8 @@ class CountsMap(Observation):
             )
         return self._fitted(model.evaluate(self.pixels))
 
-    def _fitted(self, emission: Emission) -> jax.Array:
+    def _smooth(self, emission: Emission) -> jax.Array:
+        """Counts of smooth emission in the fitted pixels, bin after bin."""
         shape = (self.pixels.n_pix,) if self.n_bins is None else (self.n_bins, self.pixels.n_pix)
         try:
             smooth = jnp.broadcast_to(emission.smooth, shape)
@@ -280,7 +283,10 @@ class CountsMap(Observation):
                 f"'{self.name}' has the shape {shape} and the model {np.shape(emission.smooth)}; give norms, maps and "
                 "counts the same energy bins."
             ) from None
-        smooth = jnp.ravel(smooth[..., self.kept])
+        return jnp.ravel(smooth[..., self.kept])
+
+    def _fitted(self, emission: Emission) -> jax.Array:
+        smooth = self._smooth(emission)
         if not emission.populations:
             return smooth
         if not isinstance(self.likelihood, CompoundPoisson):
@@ -291,6 +297,17 @@ class CountsMap(Observation):
         templates = [p.template[self.kept] for p in emission.populations]
         numbers = [jnp.ravel(x) for x in jax.tree.leaves(tuple(p.source_count for p in emission.populations))]
         return jnp.concatenate([smooth, *templates, *numbers])
+
+    def mean(self, expected: jax.Array) -> jax.Array:
+        if isinstance(self.likelihood, CompoundPoisson):
+            return jnp.sum(self.likelihood.mean(expected), axis=0)
+        return expected
+
+    def contribution(self, part: Any, expected: jax.Array) -> jax.Array:
+        emission = part.evaluate(self.pixels)
+        likelihood: Any = self.likelihood
+        sources = (likelihood.mean_of(p.template[self.kept], p.source_count) for p in emission.populations)
+        return sum(sources, start=self._smooth(emission))
 
     def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
         if isinstance(self.likelihood, CompoundPoisson):
@@ -324,6 +341,10 @@ class CountsMap(Observation):
         return super().with_data(data)
 
     # -- what it shows -------------------------------------------------------------------------------------------
+
+    @property
+    def axis(self) -> Axis:
+        return Axis.numbered(self.n_data, "fitted pixel" + (", bin after bin" if self.n_bins else ""), "counts/pixel")
 
     @property
     def counts(self) -> np.ndarray:

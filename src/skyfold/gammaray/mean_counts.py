@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.gammaray.likelihood import CompoundPoisson
 from skyfold.gammaray.maps import CountsMap
 
 if TYPE_CHECKING:
@@ -20,20 +19,15 @@ if TYPE_CHECKING:
 class _MeanCounts(eqx.Module):
     """Mean counts of components (n_parts, n_data), or their sums (n_parts,)."""
 
-    skies: tuple[CountsMap, ...]
+    sky: CountsMap
     paths: tuple[Any, ...] = eqx.field(static=True)
     total: bool = eqx.field(static=True)
 
     def __call__(self, model: Any) -> jax.Array:
         from skyfold.terms import select
 
-        rows = []
-        for sky, path in zip(self.skies, self.paths, strict=True):
-            expected = sky.predict(select(model, path))
-            if isinstance(sky.likelihood, CompoundPoisson):
-                expected = jnp.sum(sky.likelihood.mean(expected), axis=0)
-            rows.append(jnp.sum(expected) if self.total else expected)
-        return jnp.stack(rows)
+        rows = jnp.stack([self.sky.contribution(select(model, path), None) for path in self.paths])
+        return jnp.sum(rows, axis=1) if self.total else rows
 
 
 def counts_map(result: Result, name: str | None = None) -> tuple[str, CountsMap]:
@@ -68,13 +62,9 @@ def mean_counts(result: Result, latent: Any, name: str | None = None, *, total: 
     """
     from skyfold.results.contributions import term_paths
     from skyfold.results.evaluation import apply
-    from skyfold.terms import select
 
     posterior = result.posterior
     name, sky = counts_map(result, name)
     paths = term_paths(posterior, name)
-    model = posterior.pairs[name][0]
-    # a part without point sources has a Poisson likelihood, one with them that of its own populations
-    skies = tuple(sky.bound(select(model, path)) for path in paths.values())
-    found = apply(posterior, np.asarray(latent), _MeanCounts(skies, tuple(paths.values()), total), name)
+    found = apply(posterior, np.asarray(latent), _MeanCounts(sky, tuple(paths.values()), total), name)
     return {part: found[:, row] for row, part in enumerate(paths)}

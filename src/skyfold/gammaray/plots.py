@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyfold.plots import save_all
 from skyfold.plots.style import (
     BLACK,
     SERIES,
@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from skyfold.gammaray.sky_image import Image
     from skyfold.results.result import Result
 
-#: Figures that `save_all` writes, where a result has them, besides corner and trace.
+__all__ = ["components", "flux_fractions", "fractions", "maps", "save_all", "source_counts", "to_save"]
+
+#: Figures whose numbers can be had, and all that may be saved besides corner and trace; see `skyfold.plots`.
+FIGURES: dict[str, str] = {}
 SAVED = ("sky", "sky_mollweide", "components", "flux_fractions", "source_counts")
 
+#: Symbols of parameters on axes.
+SYMBOLS: dict[str, str] = {}
 #: Colours of brightness and of residuals; of what was not fitted.
 _BRIGHT, _DIFFERENCE, _BLANK = "inferno", "RdBu_r", "0.82"
 #: Draws behind histograms and bands.
@@ -236,32 +241,13 @@ def source_counts(
     return figure
 
 
-def save_all(result: Result, folder: str | Path, *, truth: Mapping[str, float] | None = None) -> list[Path]:
-    """Write every figure that a fit of counts maps has, as png (300 dpi) and pdf.
-
-    ``corner`` and ``trace`` (not of a point estimate); for the first counts map ``sky``, ``sky_mollweide``,
-    ``components``, ``flux_fractions``, and ``source_counts`` where there are point sources.
-
-    Parameters
-    ----------
-    result : a fit of counts maps.
-    folder : where they go.
-    truth : true values of parameters by name, to be marked in ``corner`` and ``source_counts``.
-
-    Returns
-    -------
-    list of the files
-    """
+def to_save(result: Result, truth: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Functions that draw what a result has: of the first counts map `SAVED`, without sources no ``source_counts``."""
     from skyfold.gammaray.source_bands import populations
-    from skyfold.plots.style import save
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Any] = {}
-    if not result.draws.is_point:
-        known = {name: value for name, value in (truth or {}).items() if name in result.description.entries}
-        drawn = {"corner": lambda: result.plot_corner(truths=known), "trace": result.plot_trace}
-    drawn |= {
+    if result._posterior is None:
+        return {}
+    drawn = {
         "sky": lambda: maps(result),
         "sky_mollweide": lambda: maps(result, projection="mollweide"),
         "components": lambda: components(result),
@@ -269,10 +255,7 @@ def save_all(result: Result, folder: str | Path, *, truth: Mapping[str, float] |
     }
     if populations(result):
         drawn["source_counts"] = lambda: source_counts(result, truths=_true_counts(result, truth or {}))
-    files: list[Path] = []
-    for stem, draw in drawn.items():
-        files += save(draw(), folder / stem)
-    return files
+    return drawn
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------

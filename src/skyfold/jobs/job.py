@@ -157,12 +157,9 @@ def _precision() -> list[str]:
 
 def _own_files() -> list[str]:
     """Names of all files that a job of any domain may write into its folder."""
-    from skyfold.gammaray.plots import SAVED as SKY
     from skyfold.plots import saved_names
-    from skyfold.plots.style import FORMATS
 
-    sky = [f"{figure}.{ending}" for figure in SKY for ending in FORMATS]
-    return [*saved_names(), *sky, "posterior.nc", "summary.json"]
+    return [*saved_names(), "posterior.nc", "summary.json"]
 
 
 def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, load: float) -> dict[str, Any]:

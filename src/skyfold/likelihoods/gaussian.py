@@ -49,3 +49,11 @@ class Gaussian(Likelihood):
 
     def with_data(self, data: Any) -> Self:
         return type(self)(data, self.sigma)
+
+    @property
+    def normal(self) -> bool:
+        return type(self).pointwise is Gaussian.pointwise
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.square(self.sigma)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
@@ -15,11 +17,13 @@ class Likelihood(eqx.Module):
     """Base of the likelihoods.
 
     The class attribute ``independent`` says whether the data are conditionally independent given the model, ``cheap``
-    whether hundreds of replicated data sets can be drawn and compared while a user waits for a table.
+    whether hundreds of replicated data sets can be drawn and compared while a user waits for a table, ``residual_kind``
+    what its residuals are: ``"pearson"``, (data - model) / error, or ``"deviance"``.
     """
 
     independent: ClassVar[bool] = True
     cheap: ClassVar[bool] = True
+    residual_kind: ClassVar[str] = "pearson"
     data: eqx.AbstractVar[Any]
     statistic_name: eqx.AbstractClassVar[str]
 
@@ -48,3 +52,40 @@ class Likelihood(eqx.Module):
     def with_data(self, data: Any) -> Self:
         """Same likelihood for other data of the same shape."""
         raise NotImplementedError
+
+    def take(self, groups: Any) -> Self:
+        """Same likelihood of some of the data: those at the places `groups`, (n_kept,).
+
+        Every array with one entry for each datum is cut; a likelihood with others of this length has its own.
+        """
+        n = len(self.data)
+        return jax.tree.map(lambda leaf: leaf[groups] if np.shape(leaf)[:1] == (n,) else leaf, self)
+
+    # -- what figures show, on the host --------------------------------------------------------------------------------
+
+    @property
+    def normal(self) -> bool:
+        """Whether the data are normal with variances that do not depend on what is expected."""
+        return False
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of each datum as far as the data tell, (n_data,); infinite where there is no datum."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(1.0 / np.asarray(self.fisher(jnp.asarray(self.data))))
+
+    def errors(self, data: np.ndarray, joined: Callable[[Any], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper error of data that are joined into bins; NaN where there is none.
+
+        Parameters
+        ----------
+        data : (n_bins,) sums of data.
+        joined : sums numbers (n_data,) in the same way.
+        """
+        error = np.sqrt(joined(self.variance))
+        error[~np.isfinite(error)] = np.nan
+        return error, error
+
+    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Callable[[Any], np.ndarray]) -> np.ndarray:
+        """Deviation of joined data (n_bins,) from expected ones in standard deviations; parameters as in `errors`."""
+        return (data - expected) / np.sqrt(joined(self.variance))

@@ -1,4 +1,4 @@
-"""Likelihood of flux densities in bands: measured, limited from above, or missing; outliers."""
+"""Normal data of which some are limits from above and some are missing; outliers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.likelihood import Likelihood
 
 
-class BandFluxes(Likelihood):
-    r"""Flux densities of which some are upper limits and some are missing; normal, or Student's t against outliers.
+class Limited(Likelihood):
+    r"""Data of which some are upper limits and some are missing; normal, or Student's t against outliers.
 
-    With :math:`z = (d - m)/\sigma` a measured band has the log density of a normal or Student variable at z, an upper
+    With :math:`z = (d - m)/\sigma` a measured datum has the log density of a normal or Student variable at z, an upper
     limit d has
 
     .. math:: \ln L = \ln \Phi(z),
 
     the probability that noise of standard deviation sigma left the source below it (Sawicki 2012, PASP 124, 1208), and
-    a missing band, whose sigma is infinite, says nothing. 32-bit floats are safe.
+    a missing datum, whose sigma is infinite, says nothing. 32-bit floats are safe.
 
-    The statistic is :math:`\sum z^2` of the measured bands, minus :math:`2 \ln \Phi` of the limits; with `dof` it is no
+    The statistic is :math:`\sum z^2` of the measured data, minus :math:`2 \ln \Phi` of the limits; with `dof` it is no
     chi-squared.
 
     Attributes
     ----------
-    data, sigma : (n,) arrays; infinite sigma where the band is missing.
+    data, sigma : (n,) arrays; infinite sigma where the datum is missing.
     limit : (n,) 1 for upper limits, else 0; None if there are none.
     dof : degrees of freedom of Student's t, None for normal noise.
     norm : (n,) logarithm of the density's normalisation.
@@ -59,7 +59,7 @@ class BandFluxes(Likelihood):
         self.norm = np.where(measured, density - np.log(self.sigma), 0.0)
 
     def _parts(self, expected: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-        """Residuals of measured bands (zero elsewhere), and log-probabilities of limits (zero elsewhere)."""
+        """Residuals of measured data (zero elsewhere), and log-probabilities of limits (zero elsewhere)."""
         z = (self.data - expected) / self.sigma
         if self.limit is None:
             return z, None
@@ -94,7 +94,7 @@ class BandFluxes(Likelihood):
         return float(n), float(np.sqrt(2.0 * n))
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
-        """Draw data; a limit stays the limit that it is, and a missing band has no noise and counts for nothing."""
+        """Draw data; a limit stays the limit that it is, and a missing datum has no noise and counts for nothing."""
         noise = rng.standard_t(self.dof, np.shape(expected)) if self.robust else rng.standard_normal(np.shape(expected))
         drawn = expected + np.where(np.isfinite(self.sigma), self.sigma, 0.0) * noise
         return drawn if self.limit is None else np.where(self.limit > 0, self.data, drawn)
@@ -102,6 +102,22 @@ class BandFluxes(Likelihood):
     def with_data(self, data: Any) -> Self:
         data = np.where(np.isfinite(self.sigma), np.asarray(data, dtype=np.float64), 0.0)
         return eqx.tree_at(lambda x: x.data, self, data)
+
+    @property
+    def normal(self) -> bool:
+        return type(self).pointwise is Limited.pointwise and not self.robust and self.limit is None
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.square(self.sigma)
+
+    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
+        found = super().residual(data, expected, joined)
+        if self.limit is None:
+            return found
+        # below its limit a source is where it may be
+        told = (data - expected) * np.sqrt(np.asarray(self.fisher(jnp.asarray(expected))))
+        return np.where(self.limit > 0, told, found)
 
 
 def checked_likelihood(
@@ -122,7 +138,7 @@ def checked_likelihood(
     name, what, labels : of the observation, of what a datum is ("band" or "line"), and of each datum; for messages.
     data, sigma : (n,) NaN where missing.
     missing, upper_limits : (n,) booleans or None. Where `missing` is given, all false included, the likelihood is
-        `BandFluxes`.
+        `Limited`.
     floor : fraction of the data that is added to the errors in quadrature, but for limits.
     outliers : degrees of freedom of Student's t, or None.
 
@@ -149,7 +165,7 @@ def checked_likelihood(
             f"positive. Mark the {what} as missing, or give its error."
         )
     if not floor >= 0:
-        raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the flux, 0 or more.")
+        raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the data, 0 or more.")
     if outliers is not None and not outliers > 0:
         raise SkyfoldError(
             f"'{name}': outliers = {outliers!r}; it is the degrees of freedom of Student's t, such as 3."
@@ -157,4 +173,4 @@ def checked_likelihood(
     sigma = np.where(limit, sigma, np.hypot(sigma, floor * np.abs(data)))
     if missing is None and not absent.any() and not limit.any() and outliers is None:
         return Gaussian(data, sigma)
-    return BandFluxes(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)
+    return Limited(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)

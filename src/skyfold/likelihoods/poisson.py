@@ -16,6 +16,9 @@ _FLOOR = 1e-300
 #: Expected counts below zero by no more than this are zero.
 _ROUNDING = 1e-8
 
+#: Probability below and above the central 68%.
+_TAIL = 0.15865525393145707
+
 #: Expected count from which the moments of C-stat are expanded.
 _MANY_COUNTS = 1000.0
 
@@ -35,6 +38,7 @@ class Poisson(Likelihood):
     """
 
     statistic_name: ClassVar[str] = "C-stat"
+    residual_kind: ClassVar[str] = "deviance"
     data: np.ndarray
     saturated: np.ndarray
     """Log-likelihood of each datum at m = d."""
@@ -81,6 +85,33 @@ class Poisson(Likelihood):
 
     def with_data(self, data: Any) -> Self:
         return type(self)(data)
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.asarray(self.data)
+
+    def errors(self, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
+        return count_errors(data)
+
+    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
+        return count_residual(data, expected)
+
+
+def count_errors(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper error: central 68% of a Poisson mean (Garwood 1936, Biometrika 28, 437)."""
+    from scipy.special import gammaincinv
+
+    lower = np.where(counts > 0, gammaincinv(np.maximum(counts, 1e-9), _TAIL), 0.0)
+    return counts - lower, gammaincinv(counts + 1.0, 1.0 - _TAIL) - counts
+
+
+def count_residual(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Signed root of the deviance of counts."""
+    from scipy.special import xlogy
+
+    m = np.maximum(expected, _FLOOR)
+    deviance = 2.0 * np.maximum(m - counts + xlogy(counts, counts / m), 0.0)
+    return np.sign(counts - m) * np.sqrt(deviance)
 
 
 def expected_cash(expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

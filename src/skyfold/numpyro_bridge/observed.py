@@ -73,6 +73,15 @@ class Observed(Likelihood):
     def fisher(self, expected: jax.Array) -> jax.Array:
         return jnp.zeros(expected.shape)  # the kernel adds the curvature
 
+    def mean(self, expected: jax.Array) -> jax.Array:
+        """Mean of each datum under the distribution; NaN where it has none that is known."""
+        distribution = self._distribution(expected)
+        try:
+            mean = jnp.broadcast_to(distribution.mean, self.shape)
+        except (NotImplementedError, AttributeError, ValueError):
+            return jnp.full(self.data.size, jnp.nan)
+        return jnp.ravel(mean) if mean.size == self.data.size else jnp.zeros(self.data.size)
+
     def statistic(self, expected: jax.Array) -> jax.Array:
         return -2.0 * jnp.sum(self.pointwise(expected))
 
@@ -109,12 +118,16 @@ class SiteData(Observation):
         own = self.likelihood
         if isinstance(own, Observed):
             return own.parameters(distribution)
-        base = innermost(distribution)
-        expected = base.rate if isinstance(own, Poisson) else base.loc
-        return jnp.ravel(jnp.broadcast_to(expected, np.broadcast_shapes(distribution.shape(), self.shape)))
+        return jnp.ravel(
+            jnp.broadcast_to(innermost(distribution).mean, np.broadcast_shapes(distribution.shape(), self.shape))
+        )
 
     def predict(self, model: Any) -> jax.Array:
         return self.parameters(model.distributions()[self.site])
+
+    def mean(self, expected: jax.Array) -> jax.Array:
+        own = self.likelihood
+        return own.mean(expected) if isinstance(own, Observed) else expected
 
     shape: tuple[int, ...] = eqx.field(static=True)
     site: int = eqx.field(static=True)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.plots.display import display_table, labels
-from skyfold.plots.style import BLACK, BLUE, SERIES, context, energy_axis, log_axis, new_figure, steps
+from skyfold.plots.display import display_table, labels, logarithmic
+from skyfold.plots.style import BLACK, BLUE, SERIES, context, log_axis, new_figure, spanning_axis, steps
 from skyfold.results.tables import PlotTable, stack
 
 if TYPE_CHECKING:
@@ -27,18 +27,19 @@ def table(
     posterior: Posterior | None = None,
 ) -> PlotTable:
     """Compute the numbers behind the figure; columns as in `skyfold.plots.display.display_table`."""
-    from skyfold.results.predictive import predict
+    from skyfold.results.predictive import in_chunks
 
     posterior = posterior or result.posterior  # type: ignore[union-attr]
-    expected = predict(posterior, posterior.draw_prior(n, seed))
+    means = in_chunks(posterior.predict, posterior.draw_prior(n, seed))
     tables = []
     bad = 0
     for name, (_, observation) in posterior.pairs.items():
-        finite = np.all(np.isfinite(expected[name]), axis=1)
+        finite = np.all(np.isfinite(means[name]), axis=1)
         bad += int(np.sum(~finite))
-        draws = expected[name][finite] if finite.any() else np.zeros((1, observation.n_data))
+        draws = means[name][finite] if finite.any() else np.zeros((1, observation.n_data))
         tables.append(display_table(name, observation, draws, min_significance=min_significance, max_bins=max_bins))
-    return stack(tables, {"observations": list(posterior.pairs), "labels": labels(tables), "not_finite": bad})
+    named = labels([o for _, o in posterior.pairs.values()])
+    return stack(tables, {"observations": list(posterior.pairs), "labels": named, "not_finite": bad})
 
 
 def prior_predictive(
@@ -92,10 +93,7 @@ def prior_predictive(
 
 def _scale(ax: Any, data: PlotTable) -> None:
     low, high = float(np.min(data["x_low"])), float(np.max(data["x_high"]))
-    if data.meta["labels"]["x"].startswith("Energy"):
-        energy_axis(ax.xaxis, low, high)
-    else:
-        ax.set_xlim(low, high)
+    spanning_axis(ax.xaxis, low, high, logarithmic(data))
     seen = data["data"][data["data"] > 0]
     bands = np.concatenate([data["model_q025"], data["model_q975"]])
     if seen.size and np.all(data["data"] >= 0) and np.all(bands >= 0):

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.plots.display import SHARES, display_table, labels, residual_kind
+from skyfold.parameters import parameters_in
+from skyfold.plots.display import SHARES, display_table, labels, logarithmic, residual_kind
 from skyfold.plots.style import (
     BLACK,
     PARTS,
     SERIES,
     VERMILION,
     context,
-    energy_axis,
     log_axis,
     new_figure,
     say_converged,
+    spanning_axis,
     steps,
 )
 from skyfold.results.tables import PlotTable, stack
@@ -42,29 +43,37 @@ _DRAWS = 1023
 def table(result: Result, min_significance: float, max_bins: int) -> PlotTable:
     """Compute the numbers behind the figure; columns as in `skyfold.plots.display.display_table`."""
     from skyfold.results.contributions import folded
-    from skyfold.results.predictive import predict
+    from skyfold.results.predictive import drawn_data, means, predict
 
     posterior = result.posterior
     latent = result.equal_weight_latent(1 if result.draws.is_point else _DRAWS)
-    expected = predict(posterior, np.concatenate([result.best_latent[None], latent]))
+    points = np.concatenate([result.best_latent[None], latent])
+    expected = predict(posterior, points)
+    seen = means(posterior, points, expected)
     tables = []
     for name, (_, observation) in posterior.pairs.items():
-        parts = {k: np.asarray(v) for k, v in folded(posterior, result.best_latent, name).items()}
-        draws = expected[name][1:]
+        replicated = np.repeat(expected[name][1:], _DRAWS if result.draws.is_point else 1, axis=0)
+        rng = np.random.default_rng([result.draws.seed, 30])
+        if any(True for _ in parameters_in(observation)):
+            observation = posterior.resolved(result.best_latent)[name][1]
         tables.append(
             display_table(
                 name,
                 observation,
-                np.repeat(draws, _DRAWS, axis=0) if result.draws.is_point else draws,
-                expected[name][0],
-                components=parts if len(parts) > 1 else None,
-                seed=result.draws.seed,
+                seen[name][1:],
+                seen[name][0],
+                components=folded(posterior, result.best_latent, name),
+                drawn=drawn_data(observation.replicate, rng, replicated) if observation.likelihood.cheap else None,
                 min_significance=min_significance,
                 max_bins=max_bins,
             )
         )
     observations = [o for _, o in posterior.pairs.values()]
-    meta = {"observations": list(posterior.pairs), "labels": labels(tables), "residual": residual_kind(observations)}
+    meta = {
+        "observations": list(posterior.pairs),
+        "labels": labels(observations),
+        "residual": residual_kind(observations),
+    }
     return stack(tables, meta)
 
 
@@ -171,10 +180,7 @@ def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable, bands: str
 
     top, middle, bottom = axes
     low, high = float(np.min(data["x_low"])), float(np.max(data["x_high"]))
-    if data.meta["labels"]["x"].startswith("Energy"):
-        energy_axis(bottom.xaxis, low, high)
-    else:
-        bottom.set_xlim(low, high)
+    spanning_axis(bottom.xaxis, low, high, logarithmic(data))
     _scale_counts(top, data)
     residual = float(np.nanmax(np.abs(data["residual"]), initial=1.0)) + 1.0
     middle.set_ylim(-1.1 * max(residual, 3.0), 1.1 * max(residual, 3.0))
@@ -220,5 +226,5 @@ def _scale_counts(ax: Any, data: PlotTable) -> None:
 
 def _centres(part: PlotTable) -> tuple[np.ndarray, np.ndarray]:
     low, high = part["x_low"], part["x_high"]
-    middle = np.sqrt(low * high) if np.all(low > 0) and part.units.get("x_low") == "keV" else 0.5 * (low + high)
+    middle = np.sqrt(low * high) if np.all(low > 0) and logarithmic(part) else 0.5 * (low + high)
     return middle, np.stack([middle - low, high - middle])

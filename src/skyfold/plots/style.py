@@ -96,7 +96,7 @@ def steps(low: np.ndarray, high: np.ndarray, *values: np.ndarray) -> tuple[np.nd
     -------
     x, y, ... : (m,) arrays
     """
-    apart = np.flatnonzero(low[1:] > high[:-1] + 1e-6 * np.abs(high[:-1])) + 1
+    apart = np.flatnonzero(np.abs(low[1:] - high[:-1]) > 1e-6 * np.abs(high[:-1])) + 1
     x = np.insert(np.stack([low, high], axis=1).ravel(), 2 * apart, high[apart - 1])
     return x, *(np.insert(np.repeat(v, 2).astype(float), 2 * apart, np.nan) for v in values)
 
@@ -147,9 +147,9 @@ def log_label(value: float) -> str:
     return rf"$10^{{{power}}}$" if mantissa == 1 else rf"${mantissa}\times10^{{{power}}}$"
 
 
-def energy_axis(axis: Any, low: float, high: float) -> None:
-    """Scale an axis of energies: logarithmic where it spans more than a factor of 2.5."""
-    if low > 0 and high / low > 2.5:
+def spanning_axis(axis: Any, low: float, high: float, logarithmic: bool = True) -> None:
+    """Scale an axis between two values: where `logarithmic`, by ratios if it spans more than a factor of 2.5."""
+    if logarithmic and low > 0 and high / low > 2.5:
         log_axis(axis, low, high)
     else:
         axis.axes.set_xlim(low, high)

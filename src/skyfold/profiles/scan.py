@@ -94,9 +94,9 @@ class ScanResult:
 
     def plot(self, **options: Any) -> Any:
         """Draw the scan; see `skyfold.plots.scan.scan`."""
-        from skyfold.plots.scan import scan as draw
+        from skyfold.results.figures import draw
 
-        return draw(self, **options)
+        return draw("scan", self, **options)
 
     def __str__(self) -> str:
         axes = ", ".join(f"{n} {v.min():g} .. {v.max():g} ({len(v)})" for n, v in self.grid.items())

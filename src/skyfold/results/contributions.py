@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.results.evaluation import resolve
@@ -58,14 +59,28 @@ def find(posterior: Posterior, component: str | None, observation: str | None) -
     raise unknown_name(component, names, "additive component")
 
 
-def folded(posterior: Posterior, latent: Any, observation: str) -> dict[str, jax.Array]:
-    """Fold every additive component of one observation's model by itself, at one latent vector (ndim,)."""
+def folded(posterior: Posterior, latent: Any, observation: str) -> dict[str, np.ndarray]:
+    """What each additive component of one observation's model adds to the expected data (n_data,), by name.
+
+    Parameters
+    ----------
+    latent : (ndim,) latent vector.
+
+    Returns
+    -------
+    dict
+        Empty where the model is a single component.
+    """
     paths = term_paths(posterior, observation)
+    if len(paths) < 2:
+        return {}
     number = list(posterior.pairs).index(observation)
-    return dict(zip(paths, _folded(number, tuple(paths.values()), posterior.kernel, latent), strict=True))
+    parts = _folded(number, tuple(paths.values()), posterior.kernel, latent)
+    return dict(zip(paths, map(np.asarray, parts), strict=True))
 
 
 @jax.jit(static_argnums=(0, 1))
 def _folded(number: int, paths: tuple[tuple[Any, ...], ...], kernel: Kernel, z: Any) -> tuple[jax.Array, ...]:
     model, observation = resolve(kernel, number, z)
-    return tuple(observation.predict(select(model, path)) for path in paths)
+    whole = observation.predict(model)
+    return tuple(observation.contribution(select(model, path), whole) for path in paths)

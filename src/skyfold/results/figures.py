@@ -37,36 +37,33 @@ class Figures:
 
     def plot_corner(self: Any, **options: Any) -> Any:
         """Draw one- and two-dimensional marginals; options as in `skyfold.plots.corner.corner`."""
-        from skyfold.plots.corner import corner
-
-        return corner(self, **options)
+        return draw("corner", self, **options)
 
     def plot_spectrum(self: Any, **options: Any) -> Any:
         """Draw data, model and residuals; options as in `skyfold.plots.spectrum.spectrum`."""
-        from skyfold.plots.spectrum import spectrum
-
-        return spectrum(self, **options)
+        return draw("spectrum", self, **options)
 
     def plot_model(self: Any, **options: Any) -> Any:
-        """Draw the model without the instrument; options as in `skyfold.xray.plots.model`."""
-        from skyfold.xray.plots import model
-
-        return model(self, **options)
+        """Draw the model without the instrument; options as in the function ``model`` of the domain's ``plots``."""
+        return draw("model", self, **options)
 
     def plot_trace(self: Any, **options: Any) -> Any:
         """Draw marginals and draws one after another; options as in `skyfold.plots.trace.trace`."""
-        from skyfold.plots.trace import trace
-
-        return trace(self, **options)
+        return draw("trace", self, **options)
 
     def plot_prior_predictive(self: Any, **options: Any) -> Any:
         """Draw what the prior expects of the data; options as in `skyfold.plots.prior.prior_predictive`."""
-        from skyfold.plots.prior import prior_predictive
-
-        return prior_predictive(self.posterior, **options)
+        return draw("prior_predictive", self.posterior, **options)
 
     def save_figures(self: Any, directory: str | os.PathLike[str]) -> list[Path]:
         """Write every figure that this result has, as png (300 dpi) and pdf; return the files."""
         from skyfold.plots import save_all
 
         return save_all(self, directory)
+
+
+def draw(figure: str, shown: Any, **options: Any) -> Any:
+    """Draw a figure: the one way from what is computed to `skyfold.plots`."""
+    from skyfold.plots import drawing
+
+    return drawing(figure)(shown, **options)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from skyfold.observation import Observation
+
 if TYPE_CHECKING:
-    from skyfold.observation import Observation
     from skyfold.posterior import Posterior
 
 #: Latent vectors in one call of a compiled function: one shape, one executable.
@@ -58,8 +59,14 @@ def in_chunks(function: Callable[[np.ndarray], Any], *arrays: np.ndarray, size: 
 
 
 def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
-    """Compute the expected data of every observation, each (n, n_data), for latent vectors (n, ndim)."""
-    return in_chunks(posterior.predict, latent)
+    """Compute what the likelihoods are functions of, each (n, ...), for latent vectors (n, ndim)."""
+    return in_chunks(posterior.expected, latent)
+
+
+def means(posterior: Posterior, latent: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute the expected data of every observation, each (n, n_data), where `predict` has given `expected`."""
+    plain = all(type(o).mean is Observation.mean for _, o in posterior.pairs.values())
+    return expected if plain else in_chunks(posterior.predict, latent)
 
 
 def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -86,10 +93,10 @@ def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray)
     return in_chunks(call, np.asarray(expected), *stacked)
 
 
-def replicate(observation: Observation, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray | None:
-    """Draw data for expected data (..., n_data); None where they are too large, or no numbers, to be drawn for."""
+def drawn_data(draw: Any, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray | None:
+    """Draw data by an observation's `sample` or `replicate`; None where what is expected is too large, or no number."""
     try:
-        return observation.sample(rng, expected)
+        return draw(rng, expected)
     except ValueError:
         return None
 
@@ -136,7 +143,7 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     for name, (_, observation) in posterior.pairs.items():
         m = expected[name][index]
         own = statistics(observation, np.asarray(observation.data), m)
-        drawn = replicate(observation, rng, m)
+        drawn = drawn_data(observation.sample, rng, m)
         if drawn is None:
             return _impossible(posterior, f"no data can be drawn for '{name}': {np.max(m):.3g} are expected of a datum")
         other = statistics(observation, drawn, m)

@@ -11,7 +11,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.plots.display import BANDS, SHARES
-from skyfold.plots.style import PARTS, VERMILION, context, energy_axis, log_axis, new_figure, say_converged
+from skyfold.plots.style import PARTS, VERMILION, context, log_axis, new_figure, say_converged, spanning_axis
 from skyfold.results.contributions import find, term_paths
 from skyfold.results.evaluation import apply
 from skyfold.results.tables import PlotTable
@@ -20,6 +20,19 @@ from skyfold.xray.models.spectral import widened
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
+
+#: Figures whose numbers can be had, and all that may be saved; see `skyfold.plots`.
+FIGURES = {"model": "skyfold.xray.plots"}
+SAVED = ("model",)
+#: Symbols of parameters on axes.
+SYMBOLS = {
+    "PhoIndex": r"\Gamma",
+    "nH": r"N_\mathrm{H}",
+    "kT": r"kT",
+    "Tin": r"T_\mathrm{in}",
+    "Redshift": r"z",
+    "LineE": r"E_\mathrm{line}",
+}
 
 DEFAULTS: dict[str, Any] = {"observation": None, "absorbed": True, "low": None, "high": None}
 
@@ -46,11 +59,11 @@ class Density(eqx.Module):
         return (jnp.stack(parts) / jnp.diff(self.edges))[:, slice(*self.inside)]
 
 
-def has_model(result: Result) -> bool:
-    """Whether the figure can be drawn: it was saved, or there is an observation of energies."""
-    if "model" in result._tables:
-        return True
-    return result._posterior is not None and any(hasattr(o, "energies") for _, o in result._posterior.pairs.values())
+def to_save(result: Result, truth: Any = None) -> dict[str, Any]:
+    """Functions that draw what a result has: the model, where it was saved or there is an observation of energies."""
+    pairs = {} if result._posterior is None else result._posterior.pairs
+    known = "model" in result._tables or any(hasattr(o, "energies") for _, o in pairs.values())
+    return {"model": result.plot_model} if known else {}
 
 
 def table(result: Result, observation: str | None, absorbed: bool, low: float | None, high: float | None) -> PlotTable:
@@ -137,7 +150,7 @@ def model(
         parts = [c for c in data.columns if c.startswith("component:")]
         for part, (colour, style) in zip(parts, PARTS * (len(parts) // len(PARTS) + 1), strict=False):
             ax.plot(energy, data[part] * scale, color=colour, ls=style, lw=1.1, label=part.removeprefix("component:"))
-        energy_axis(ax.xaxis, float(data["x_low"][0]), float(data["x_high"][-1]))
+        spanning_axis(ax.xaxis, float(data["x_low"][0]), float(data["x_high"][-1]))
         _scale(ax, data["best"] * scale, data["model_q975"] * scale)
         ax.set_xlabel("Energy [keV]")
         ax.set_ylabel(label if data.meta["absorbed"] else f"{label}, unabsorbed")

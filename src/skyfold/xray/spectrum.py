@@ -11,6 +11,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.errors import (
     BackgroundNotFittedWarning,
@@ -30,6 +31,7 @@ from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
+from skyfold.xray.units import ENERGIES
 
 Source = str | os.PathLike[str]
 
@@ -259,13 +261,8 @@ class Spectrum(Observation):
             )
         response = self.files.response.take(chosen)
         files = replace(self.files, groups=self.files.groups.take(chosen), response=response)
-        part = self.likelihood
-        part = (
-            Gaussian(part.data[chosen], part.sigma[chosen])
-            if isinstance(part, Gaussian)
-            else Poisson(part.data[chosen])
-        )
-        return replace(self, likelihood=part, response=response, annotation=Annotation(files))
+        likelihood = self.likelihood.take(chosen)
+        return replace(self, likelihood=likelihood, response=response, annotation=Annotation(files))
 
     def check(self) -> None:
         """Warn of groups that hold counts and that no photon of any energy can reach.
@@ -329,6 +326,10 @@ class Spectrum(Observation):
         return 1.0 / (exposure * np.diff(self.edges, axis=1)[:, 0])
 
     @property
+    def axis(self) -> Axis:
+        return Axis(*self.edges.T, **ENERGIES, factor=self.rate_factor)
+
+    @property
     def background(self) -> Pha | None:
         """Record of the background spectrum."""
         return self.files.background
@@ -369,10 +370,10 @@ class Spectrum(Observation):
         (n_groups,) number of the display bin of each group.
         """
         behind, variance = self.background_counts, self.background_variance
-        part = self.likelihood
-        own = np.asarray(part.sigma) ** 2 if isinstance(part, Gaussian) else self.counts
         net = self.counts - (0.0 if behind is None else behind)
-        return display_bins(net, own + (0.0 if variance is None else variance), min_significance, max_bins)
+        return display_bins(
+            net, self.likelihood.variance + (0.0 if variance is None else variance), min_significance, max_bins
+        )
 
     def __repr__(self) -> str:
         counts, file = self.counts, self.files.pha.path

@@ -6,6 +6,15 @@ from typing import Any
 
 from skyfold.errors import SkyfoldError
 
+#: How figures show counts over energy.
+ENERGIES: dict[str, Any] = {
+    "label": "Energy [keV]",
+    "unit": "keV",
+    "data_label": "counts s$^{-1}$ keV$^{-1}$",
+    "data_unit": "ct / (s keV)",
+    "logarithmic": True,
+}
+
 
 def kev(value: Any, what: str) -> float:
     """Turn a number of keV, or a quantity (energy, wavelength or frequency), into a number of keV.

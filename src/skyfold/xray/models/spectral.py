@@ -27,6 +27,8 @@ class SpectralModel(Component):
 
     #: Module that gives results their `flux` and `luminosity`.
     flux_module: ClassVar[str] = "skyfold.xray.flux"
+    #: Module of its own figures, see `skyfold.plots`.
+    figures_module: ClassVar[str] = "skyfold.xray.plots"
 
     @classmethod
     def _sum(cls, parts: tuple[Component, ...]) -> Component:
