@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -38,13 +38,13 @@ class Axis:
         return cls(place + 0.5, place + 1.5, label, "", data_label, data_unit)
 
     @classmethod
-    def joined(cls, axes: Sequence[Axis]) -> Axis:
+    def joined(cls, axes: Sequence[Self]) -> Self:
         """Axis of the data of several observations, one after another; numbers where theirs differ."""
         first = axes[0]
         if any(a.described != first.described or a.factor is not None for a in axes):
             return cls.numbered(sum(len(a.low) for a in axes))
         low, high = (np.concatenate([getattr(a, end) for a in axes]) for end in ("low", "high"))
-        return cls(low, high, *first.described[:4], None, first.logarithmic)
+        return replace(first, low=low, high=high)
 
     @property
     def described(self) -> tuple[Any, ...]:

@@ -303,7 +303,7 @@ class CountsMap(Observation):
             return jnp.sum(self.likelihood.mean(expected), axis=0)
         return expected
 
-    def contribution(self, part: Any, expected: jax.Array) -> jax.Array:
+    def contribution(self, part: Any, expected: Any) -> jax.Array:
         emission = part.evaluate(self.pixels)
         likelihood: Any = self.likelihood
         sources = (likelihood.mean_of(p.template[self.kept], p.source_count) for p in emission.populations)

@@ -327,7 +327,8 @@ class Spectrum(Observation):
 
     @property
     def axis(self) -> Axis:
-        return Axis(*self.edges.T, **ENERGIES, factor=self.rate_factor)
+        low, high = self.edges.T
+        return Axis(low, high, factor=self.rate_factor, **ENERGIES)
 
     @property
     def background(self) -> Pha | None:
