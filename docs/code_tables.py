@@ -45,20 +45,17 @@ class ModelTable(SphinxDirective):
     """Table of the components of an X-ray model and their parameters."""
 
     def run(self) -> list[nodes.Node]:
-        from skyfold.xray.models import COMPONENTS, component_parameters
+        from skyfold.xray.models.catalogue import COMPONENTS, component_kind, component_parameters
 
+        rows_of: dict[str, list[tuple[str, ...]]] = {}
+        for name, component in COMPONENTS.items():
+            link = f":py:class:`{name} <{component.__module__}.{component.__name__}>`"
+            for p in component_parameters(component):
+                row = (link, f"``{p.name}``", p.unit or "–", f"``{p.shown}``", p.description)
+                rows_of.setdefault(component_kind(component), []).append(row)
+                link = ""
         found: list[nodes.Node] = []
-        for kind in ("additive", "multiplicative"):
-            rows = []
-            for name, component in COMPONENTS.items():
-                if component.kind != kind:
-                    continue
-                first = True
-                for p in component_parameters(component):
-                    default = f"{p.default:g} (fixed)" if isinstance(p.default, float) else repr(p.default)
-                    link = f":py:class:`{name} <{component.__module__}.{component.__name__}>`" if first else ""
-                    rows.append((link, f"``{p.name}``", p.unit or "–", f"``{default}``", p.description))
-                    first = False
+        for kind, rows in rows_of.items():
             found.append(nodes.rubric("", f"{kind.capitalize()} components"))
             found += _table(self, ("model", "parameter", "unit", "default", "meaning"), rows)
         return found

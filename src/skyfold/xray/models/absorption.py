@@ -12,12 +12,14 @@ import numpy as np
 from skyfold.compiled.annotation import Annotation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import Uniform
+from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.cross_sections import CrossSection, gas, interstellar
 from skyfold.xray.models.spectral import Multiplicative
 
 _COLUMN = Uniform(0.0, 10.0)
 
 
+@register
 class TBabs(Multiplicative):
     r"""Absorption by interstellar gas, molecules and dust (Tuebingen-Boulder).
 
@@ -57,6 +59,7 @@ class TBabs(Multiplicative):
         return jnp.exp(-self.nH * self.cross_section.mean(edges))
 
 
+@register
 class ZTBabs(Multiplicative):
     r"""Absorption by gas and molecules at a redshift: ``tbabs`` without dust.
 
@@ -96,6 +99,7 @@ class ZTBabs(Multiplicative):
         return jnp.exp(-self.nH * self.cross_section.mean(edges * (1.0 + self.Redshift)))
 
 
+@register
 class PHabs(Multiplicative):
     r"""Photo-electric absorption by neutral atoms.
 
@@ -163,6 +167,7 @@ _WISCONSIN = np.array(
 _WISCONSIN_START = 0.0136  # keV: hydrogen lets everything below pass
 
 
+@register
 class Wabs(Multiplicative):
     r"""Photo-electric absorption with the Wisconsin cross-sections; of historical interest, prefer `TBabs`.
 

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
+from skyfold.component import Operator
 from skyfold.errors import SkyfoldError
 from skyfold.parameters import Label
 from skyfold.wording import text_table
-from skyfold.xray.models.absorption import PHabs, TBabs, Wabs, ZTBabs
-from skyfold.xray.models.factors import Constant, Edge, HighECut
-from skyfold.xray.models.lines import Gaussian, ZGaussian
-from skyfold.xray.models.powerlaws import BrokenPowerLaw, CutoffPowerLaw, LogParabola, PowerLaw
 from skyfold.xray.models.spectral import SpectralModel
-from skyfold.xray.models.thermal import Blackbody, BlackbodyRad, Bremsstrahlung, DiskBlackbody
 
-#: Component classes by name, spectra first.
-COMPONENTS: dict[str, type[SpectralModel]] = {
-    cls.name: cls
-    for cls in (
-        PowerLaw,
-        CutoffPowerLaw,
-        BrokenPowerLaw,
-        LogParabola,
-        Blackbody,
-        BlackbodyRad,
-        DiskBlackbody,
-        Bremsstrahlung,
-        Gaussian,
-        ZGaussian,
-        TBabs,
-        ZTBabs,
-        PHabs,
-        Wabs,
-        Constant,
-        Edge,
-        HighECut,
-    )
-}
+_Kind = TypeVar("_Kind", bound=type[SpectralModel])
+
+#: Component classes by name, families in the order in which the package imports them.
+COMPONENTS: dict[str, type[SpectralModel]] = {}
+
+
+def register(cls: _Kind) -> _Kind:
+    """Class decorator: expressions, lists and the documentation know the component by its ``name`` from now on.
+
+    Raises
+    ------
+    SkyfoldError
+        If a component of another file has that name.
+    """
+    known = COMPONENTS.setdefault(cls.name, cls)
+    if known.__module__ != cls.__module__:
+        raise SkyfoldError(f"'{cls.name}' is the name of {known.__module__}.{known.__qualname__} already.")
+    COMPONENTS[cls.name] = cls
+    return cls
+
 
 #: XSPEC's convolution models: their names are taken, but skyfold has none of them yet.
 CONVOLUTIONS = frozenset(
@@ -84,10 +77,20 @@ class ParameterDescription:
     description: str
     default: Any
 
+    @property
+    def shown(self) -> str:
+        """The default as tables show it."""
+        return f"{self.default:g} (fixed)" if isinstance(self.default, float) else repr(self.default)
+
 
 def component_summary(cls: type[SpectralModel]) -> str:
     """One line that says what a component is."""
     return (cls.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def component_kind(cls: type[SpectralModel]) -> str:
+    """Which of additive, multiplicative or operator a component is."""
+    return "operator" if issubclass(cls, Operator) else cls.kind
 
 
 def component_parameters(cls: type[SpectralModel]) -> tuple[ParameterDescription, ...]:
@@ -104,7 +107,7 @@ def component_parameters(cls: type[SpectralModel]) -> tuple[ParameterDescription
 
 def component_list() -> str:
     """Table of all components: name, kind, what it is."""
-    rows: list[tuple[str, ...]] = [(name, cls.kind, component_summary(cls)) for name, cls in COMPONENTS.items()]
+    rows = [(name, component_kind(cls), component_summary(cls)) for name, cls in COMPONENTS.items()]
     return text_table(("component", "kind", "what it is"), rows)
 
 
@@ -119,9 +122,6 @@ def component_description(name: str) -> str:
     import inspect
 
     cls = component_class(name)
-    rows: list[tuple[str, ...]] = []
-    for p in component_parameters(cls):
-        default = f"{p.default:g} (fixed)" if isinstance(p.default, float) else repr(p.default)
-        rows.append((p.name, p.unit, default, p.description))
+    rows = [(p.name, p.unit, p.shown, p.description) for p in component_parameters(cls)]
     table = text_table(("parameter", "unit", "default prior or value", "description"), rows)
-    return f"{cls.name} ({cls.kind}): {component_summary(cls)}\n\n{table}\n\n{inspect.getdoc(cls)}"
+    return f"{cls.name} ({component_kind(cls)}): {component_summary(cls)}\n\n{table}\n\n{inspect.getdoc(cls)}"

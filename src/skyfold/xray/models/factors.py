@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
+from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.integration import LN2, integrate, mean_exponential
 from skyfold.xray.models.spectral import Multiplicative
@@ -16,6 +17,7 @@ from skyfold.xray.models.spectral import Multiplicative
 _FACTOR = LogUniform(0.1, 10.0)
 
 
+@register
 class Constant(Multiplicative):
     """Factor that does not depend on energy.
 
@@ -44,6 +46,7 @@ class Constant(Multiplicative):
         return jnp.full(edges.shape[0] - 1, self.value)
 
 
+@register
 class Edge(Multiplicative):
     r"""Absorption edge, averaged over each bin.
 
@@ -83,6 +86,7 @@ class Edge(Multiplicative):
         return 1.0 + mean / (edges[1:] - edges[:-1])
 
 
+@register
 class HighECut(Multiplicative):
     r"""High-energy cutoff, averaged exactly over each bin.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
+from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.spectral import Additive
 
@@ -18,6 +19,7 @@ _SQRT2 = float(np.sqrt(2.0))
 _NO_WIDTH = 1e-8
 
 
+@register
 class Gaussian(Additive):
     r"""Gaussian emission line, integrated exactly.
 
@@ -54,6 +56,7 @@ class Gaussian(Additive):
         return self.norm * _line_fraction(edges, self.LineE, self.Sigma)
 
 
+@register
 class ZGaussian(Additive):
     r"""Redshifted Gaussian emission line, integrated exactly.
 

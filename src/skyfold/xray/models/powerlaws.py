@@ -9,11 +9,13 @@ import jax.numpy as jnp
 
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
+from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.integration import LN2, integrate, mean_exponential
 from skyfold.xray.models.spectral import Additive
 
 
+@register
 class PowerLaw(Additive):
     r"""Photon power law, integrated exactly.
 
@@ -47,6 +49,7 @@ class PowerLaw(Additive):
         return self.norm * _segment(1.0 - self.PhoIndex, log_edges, jnp.exp2((1.0 - self.PhoIndex) * log_edges))
 
 
+@register
 class CutoffPowerLaw(Additive):
     r"""Power law with an exponential cutoff.
 
@@ -85,6 +88,7 @@ class CutoffPowerLaw(Additive):
         return self.norm * integrate(lambda e: jnp.exp2(-self.PhoIndex * jnp.log2(e) - rate * e), edges)
 
 
+@register
 class BrokenPowerLaw(Additive):
     r"""Power law whose index changes at one energy, integrated exactly.
 
@@ -134,6 +138,7 @@ class BrokenPowerLaw(Additive):
         return self.norm * jnp.exp2(soft * log_break) * (lower + upper)
 
 
+@register
 class LogParabola(Additive):
     r"""Power law whose index changes with the logarithm of energy.
 

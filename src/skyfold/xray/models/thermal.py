@@ -11,6 +11,7 @@ import numpy as np
 
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform
+from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.gaunt import gaunt_factor
 from skyfold.xray.models.integration import LN2, integrate
@@ -22,6 +23,7 @@ _RADIUS_CONSTANT = 1.0344e-3
 _LUMINOSITY_CONSTANT = 8.0525
 
 
+@register
 class Blackbody(Additive):
     r"""Black body, normalised by its luminosity.
 
@@ -55,6 +57,7 @@ class Blackbody(Additive):
         return _LUMINOSITY_CONSTANT * self.norm / self.kT**4 * _planck(edges, self.kT)
 
 
+@register
 class BlackbodyRad(Additive):
     r"""Black body, normalised by its surface.
 
@@ -87,6 +90,7 @@ class BlackbodyRad(Additive):
         return _RADIUS_CONSTANT * self.norm * _planck(edges, self.kT)
 
 
+@register
 class DiskBlackbody(Additive):
     r"""Accretion disc of black-body rings.
 
@@ -131,6 +135,7 @@ class DiskBlackbody(Additive):
         return 8.0 / 3.0 * _RADIUS_CONSTANT * self.norm * self.Tin**2 * integrate(density, edges)
 
 
+@register
 class Bremsstrahlung(Additive):
     r"""Thermal bremsstrahlung of hydrogen with 8.5% helium by number.
 

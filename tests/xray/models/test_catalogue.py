@@ -1,0 +1,81 @@
+"""A component is registered where it is written, and known everywhere from then on."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from skyfold import SkyfoldError, Uniform, xray
+from skyfold.parameters import Value, parameter
+from skyfold.xray import models
+from skyfold.xray.models import Additive, SpectralModel, component_description, component_list
+from skyfold.xray.models.catalogue import COMPONENTS, register
+from skyfold.xray.models.spectral import SpectralOperator
+
+
+class Ramp(Additive):
+    """Spectrum that rises with energy."""
+
+    name: ClassVar[str] = "ramp"
+    slope: Value = parameter(Uniform(0.0, 3.0), unit="ph / (keV2 cm2 s)", description="slope")
+
+    def evaluate(self, edges: jax.Array) -> jax.Array:
+        return self.slope * jnp.diff(0.5 * edges**2)
+
+
+class Nothing(SpectralOperator):
+    """Operator that changes nothing."""
+
+    name: ClassVar[str] = "nothing"
+
+    def evaluate(self, edges: jax.Array) -> jax.Array:
+        return self.inner.evaluate(edges)
+
+
+def test_one_line_registers_a_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.catalogue, "COMPONENTS", {**COMPONENTS})
+    assert register(Ramp) is Ramp and register(Ramp) is Ramp
+    register(Nothing)
+    model = xray.model("tbabs*nothing(ramp + pow)")
+    assert repr(model) == "tbabs*nothing(ramp + powerlaw)"
+    assert repr(model.parameters["ramp.slope"].prior) == "Uniform(0, 3)"
+    assert "Uniform(0, 3)" in component_description("ramp")
+    lines = {line.split()[0]: line for line in component_list().splitlines()}
+    assert "additive" in lines["ramp"] and "Spectrum that rises" in lines["ramp"]
+    assert "operator" in lines["nothing"]
+    assert component_description("nothing").startswith("nothing (operator): Operator that changes nothing")
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    class Other(Additive):
+        name: ClassVar[str] = "powerlaw"
+
+    with pytest.raises(SkyfoldError, match="name of skyfold.xray.models.powerlaws.PowerLaw already"):
+        register(Other)
+    assert COMPONENTS["powerlaw"] is models.PowerLaw
+
+
+def test_no_component_of_the_package_is_forgotten() -> None:
+    for found in pkgutil.iter_modules(models.__path__):
+        module = importlib.import_module(f"{models.__name__}.{found.name}")
+        for name, cls in inspect.getmembers(module, inspect.isclass):
+            if issubclass(cls, SpectralModel) and cls.__module__ == module.__name__ and "name" in vars(cls):
+                assert COMPONENTS[cls.name] is cls
+                assert getattr(models, name) is cls and name in models.__all__
+
+
+@pytest.mark.parametrize("name", list(COMPONENTS))
+def test_a_default_prior_is_written_in_its_field_alone(name: str) -> None:
+    text = inspect.getdoc(COMPONENTS[name])
+    assert text is not None and "Uniform(" not in text
+
+
+def test_the_names_of_the_package_are_its_components_and_what_lists_them() -> None:
+    assert "PowerLaw" in dir(models) and "jnp" not in dir(models)
+    assert len(set(models.__all__)) == len(models.__all__)
