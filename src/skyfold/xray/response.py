@@ -82,7 +82,7 @@ class ResponseParts(eqx.Module):
     area : (n_energies,) effective area, cm^2.
     weight : (n_channels of the RMF,) exposure times AREASCAL, s.
     group : (n_channels of the RMF,) group of each channel, -1 for none.
-    energy, channel, values : (n_elements,) positive elements of the redistribution matrix that reach a group.
+    energy, channel, values : (n_elements,) non-zero elements of the redistribution matrix that reach a group.
     n_groups : number of groups.
     """
 

@@ -16,8 +16,10 @@ from skyfold.compiled.annotation import Annotation
 from skyfold.errors import (
     BackgroundNotFittedWarning,
     FileFormatError,
+    MissingFileWarning,
     ResponseWarning,
     SkyfoldError,
+    SkyfoldWarning,
 )
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.likelihood import Likelihood
@@ -26,7 +28,7 @@ from skyfold.observation import Observation
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
 from skyfold.xray.files.energy_grid import ROUNDING
-from skyfold.xray.files.read import read_arf, read_pha, read_rmf
+from skyfold.xray.files.read import read_arf, read_background, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.ranges import ranges, stretches
@@ -124,16 +126,12 @@ class Spectrum(Observation):
                 f"Spectrum.read({str(path)!r}, response='...')"
             )
         area = arf if isinstance(arf, Arf) else locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
-        behind = (
-            background
-            if isinstance(background, Pha)
-            else locate.chosen(pha.path, background, pha.background_file, "BACKFILE")
-        )
+        behind = background if isinstance(background, Pha) else _background(pha, background)
         return cls.assemble(
             pha,
             rmf if isinstance(rmf, Rmf) else read_rmf(rmf),
             area if isinstance(area, Arf | None) else read_arf(area),
-            behind if isinstance(behind, Pha | None) else read_pha(behind),
+            behind,
             name,
         )
 
@@ -156,6 +154,8 @@ class Spectrum(Observation):
             )
         if background is not None:
             channel_index(background, rmf)
+            for one in (pha, background):
+                _comparable(one)
             warnings.warn(
                 f"{pha.path}: the background {background.path} is shown but NOT fitted: the model must describe source "
                 "and background together, or the background must be negligible",
@@ -386,16 +386,54 @@ class Spectrum(Observation):
         )
 
 
+def _background(pha: Pha, given: Source | None) -> Pha | None:
+    """Return the background that a user names, else the one that the header names; never the spectrum itself."""
+    path = locate.chosen(pha.path, given, pha.background_file, "BACKFILE")
+    if path is None:
+        return None
+    try:
+        return read_background(path, pha)
+    except FileFormatError:
+        if given is not None or pha.path is None or path.resolve() != pha.path.resolve():
+            raise
+    warnings.warn(
+        f"{pha.path}: BACKFILE names the spectrum itself, and the file holds no other. The spectrum is used without a "
+        "background",
+        MissingFileWarning,
+        stacklevel=3,
+    )
+    return None
+
+
+def _comparable(pha: Pha) -> None:
+    """Refuse scalings by which a background cannot be brought to the size of its source."""
+    wrong = np.flatnonzero((pha.quality == 0) & ~(pha.back_scaling > 0))
+    if wrong.size:
+        raise FileFormatError(
+            f"{pha.path}: BACKSCAL = {pha.back_scaling[wrong[0]]:g} at channel {pha.channels[wrong[0]]} ({wrong.size} "
+            "such channels of good quality): the background cannot be scaled to the source. Correct BACKSCAL in both "
+            "files, or leave the background out: Spectrum.read(..., background='none')"
+        )
+
+
 def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
     counts = divided.sum(pha.counts)
+    part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
+    systematic = part * pha.counts
     if pha.poisson:
+        if np.any(divided.sum(systematic) > 0):
+            warnings.warn(
+                f"{pha.path}: SYS_ERR (up to {part.max():.3g} of the data) is unused: the counts are Poisson",
+                SkyfoldWarning,
+                stacklevel=4,
+            )
         return Poisson(counts)
     if pha.stat_err is None:
         raise FileFormatError(
             f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
             "before background subtraction, or add STAT_ERR"
         )
-    sigma = np.sqrt(divided.sum(pha.stat_err**2))
+    sigma = np.sqrt(divided.sum(pha.stat_err**2 + systematic**2))
     wrong = np.flatnonzero(~(np.isfinite(sigma) & (sigma > 0)))
     if wrong.size:
         channel = pha.channels[divided.first[wrong[0]]]

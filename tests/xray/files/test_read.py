@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from broken_files import edit, records, write
 
-from skyfold.errors import FileFormatError, ResponseWarning
+from skyfold.errors import FileFormatError
 from skyfold.xray.files import locate
 from skyfold.xray.files.read import read_arf, read_pha, read_rmf
 
@@ -145,7 +145,7 @@ def test_complete_response(tmp_path: Path) -> None:
     assert read_rmf(tmp_path / "good.rmf").complete
 
 
-def test_only_one_matrix_is_used_and_said(tmp_path: Path) -> None:
+def test_several_matrices_are_refused(tmp_path: Path) -> None:
     bounds = fits.BinTableHDU.from_columns(
         [
             fits.Column("E_MIN", "E", array=np.arange(N_CHANNELS) * 0.25),
@@ -154,7 +154,7 @@ def test_only_one_matrix_is_used_and_said(tmp_path: Path) -> None:
     )
     tables = [layout("fixed", 1, np.arange(5)) for _ in range(2)]
     fits.HDUList([fits.PrimaryHDU(), *tables, bounds]).writeto(tmp_path / "a.rmf")
-    with pytest.warns(ResponseWarning, match="2 matrices"):
+    with pytest.raises(FileFormatError, match="2 extensions hold a redistribution matrix"):
         read_rmf(tmp_path / "a.rmf")
 
 
@@ -253,7 +253,8 @@ def test_file_names_of_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert locate.named(nothing) is None
     monkeypatch.setenv("RESPONSES", str(tmp_path))
     assert locate.named("$RESPONSES/a.rmf") == f"{tmp_path}/a.rmf"
-    assert locate.named("a.rmf{2}") == locate.named(" a.rmf[MATRIX]") == "a.rmf"
+    assert locate.split("a.rmf{2}") == ("a.rmf", "{2}") and locate.split("a[1].rmf") == ("a[1].rmf", "")
+    assert locate.split(locate.named(" a.rmf[MATRIX]") or "") == ("a.rmf", "[MATRIX]")
     (tmp_path / "Some.RMF").touch()
     (tmp_path / "packed.arf.gz").touch()
     (tmp_path / "plain.arf").touch()
@@ -265,6 +266,7 @@ def test_file_names_of_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("plain.arf.gz", "plain.arf"),
         ("/another/machine/plain.arf", "plain.arf"),
         ("sub/plain.arf", "plain.arf"),
+        ("plain.arf{2}", "plain.arf{2}"),
     ):
         assert locate.find(name, tmp_path) == tmp_path / found
     assert locate.find("other.arf", tmp_path) is None

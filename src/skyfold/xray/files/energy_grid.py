@@ -10,6 +10,8 @@ from skyfold.xray.files.fits_tables import Table
 ROUNDING = 1e-6
 #: Nor does a gap below this part of the narrower of the two bins matter.
 SLACK = 1e-2
+#: Edges that rounding to float32 made equal are put this part of the energy apart, one step of float32.
+STEP = 1.2e-7
 #: A lowest edge of zero becomes this part of the bin's upper edge (XSPEC's choice).
 LOWEST = 1e-3
 
@@ -27,18 +29,16 @@ def energy_grid(table: Table, empty: np.ndarray | None = None) -> tuple[np.ndarr
     edges : (n + 1,) strictly increasing, keV.
     order : (n,) the table's row of each bin.
     """
-    low, high = (_finite(table, name) for name in ("ENERG_LO", "ENERG_HI"))
+    low, high = (_finite(table, name) * table.factor(name, "keV") for name in ("ENERG_LO", "ENERG_HI"))
     if len(low) == 0:
         raise table.fault("the table has no rows", "Give a response with at least one energy bin")
-    scale = _kev(table, "ENERG_LO")
-    low, high = low * scale, high * scale
-    order = np.argsort(high, kind="stable")
+    order = np.lexsort((low, high))
     low, high = low[order], high[order]
     if empty is not None:
         _mend_empty_ends(low, high, empty[order])
     if low[0] <= 0 < high[0]:
         low[0] = LOWEST * high[0]
-    reversed_rows = np.flatnonzero(high <= low)
+    reversed_rows = np.flatnonzero(high < low - ROUNDING * np.abs(low))
     if reversed_rows.size:
         row = int(reversed_rows[0])
         raise table.fault(
@@ -64,13 +64,26 @@ def energy_grid(table: Table, empty: np.ndarray | None = None) -> tuple[np.ndarr
             column="ENERG_LO",
             row=int(order[row + 1]),
         )
-    return np.append(low, high[-1]), order
+    return _ascending(np.append(low, high[-1])), order
+
+
+def _ascending(edges: np.ndarray) -> np.ndarray:
+    """Return the edges with those that rounding to float32 made equal a little apart."""
+    for at in np.flatnonzero(np.diff(edges) <= 0) + 1:
+        following = at
+        while following < len(edges) and edges[following] <= edges[following - 1]:
+            edges[following] = edges[following - 1] * (1 + STEP)
+            following += 1
+    return edges
 
 
 def same_grid(one: np.ndarray, other: np.ndarray) -> int | None:
-    """Return the first edge at which two grids differ by more than a tenth of a bin, None where they agree."""
+    """Return the first edge at which two grids differ by more than a tenth of a bin, None where they agree.
+
+    The lowest edge may differ by itself: some files begin at 0 where others begin above it.
+    """
     width = np.minimum(np.diff(one, append=2 * one[-1] - one[-2]), np.diff(one, prepend=2 * one[0] - one[1]))
-    apart = np.flatnonzero(np.abs(one - other) > np.maximum(2 * ROUNDING * one, 0.1 * width))
+    apart = np.flatnonzero((np.abs(one - other) > np.maximum(2 * ROUNDING * one, 0.1 * width))[1:]) + 1
     return int(apart[0]) if apart.size else None
 
 
@@ -97,10 +110,3 @@ def _finite(table: Table, column: str) -> np.ndarray:
             "the energy is not a number", "Every row needs finite energies", column=column, row=int(bad[0])
         )
     return values
-
-
-def _kev(table: Table, column: str) -> float:
-    """Return the factor from the column's unit to keV; no unit, or one not known, is keV as OGIP says."""
-    units = {"ev": 1e-3, "kev": 1.0, "mev": 1e3, "gev": 1e6}
-    names = [name.upper() for name in table.hdu.columns.names]
-    return units.get(str(table.hdu.columns[names.index(column)].unit or "keV").strip().lower(), 1.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +17,12 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.xray.files.column_units import conversion, known
+from skyfold.xray.files.locate import split
 
 _ABSENT: Any = object()
+#: Keywords that hold for every table of a file where its primary header gives them.
+_INHERITED = ("EXPOSURE", "AREASCAL", "BACKSCAL", "BACKFILE", "RESPFILE", "ANCRFILE", "TELESCOP", "INSTRUME", "OBJECT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,15 +33,24 @@ class Table:
     ----------
     path : file it came from.
     hdu : astropy's table HDU.
+    position : number of the HDU in the file; 0 is the primary one.
+    primary : the primary header.
     """
 
     path: Path
     hdu: Any
+    position: int
+    primary: Any
 
     @property
     def name(self) -> str:
         """EXTNAME, or the HDU's class where it has no name."""
         return str(self.hdu.name or self.keyword("HDUCLAS1", "") or "unnamed")
+
+    @property
+    def label(self) -> list[str]:
+        """EXTNAME and EXTVER as text."""
+        return [self.name.upper(), str(self.hdu.ver)]
 
     def fault(self, problem: str, cure: str, *, column: str = "", row: int | None = None) -> FileFormatError:
         """Build the error for something wrong in this table; `row` counts from 0, the message from 1."""
@@ -52,12 +67,16 @@ class Table:
 
     def keyword(self, key: str, default: Any = _ABSENT) -> Any:
         """Return a header value; absent or blank gives `default`."""
-        value = self.hdu.header.get(key, _ABSENT)
+        value = self._header(key).get(key, _ABSENT)
         if value is _ABSENT or type(value).__name__ == "Undefined":
             if default is _ABSENT:
                 raise self.fault(f"the keyword {key} is missing", f"Add {key} to the header (for example with fthedit)")
             return default
         return value.strip() if isinstance(value, str) else value
+
+    def _header(self, key: str) -> Any:
+        """Return the header that gives a keyword: the primary one for what a whole file may share."""
+        return self.primary if key in _INHERITED and key not in self.hdu.header else self.hdu.header
 
     def description(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return those of some header values that are there and can be read; nothing depends on them."""
@@ -82,6 +101,31 @@ class Table:
             raise self.fault(f"the keyword {key} = {value!r} is not finite", f"Write {key} as a finite number")
         return number
 
+    def seconds(self, key: str) -> float:
+        """Return a header value that is a time, in s; its comment may begin with a unit in brackets."""
+        value = self.number(key)
+        begin = re.match(r"\s*\[([^\[\]]*)\]", str(self._header(key).comments[key]))
+        unit = begin[1] if begin and known(begin[1]) else None
+        factor = conversion(unit, "s")
+        if factor is None:
+            raise self.fault(f"the unit [{unit}] of the keyword {key} is no time", f"Give {key} in s")
+        return value * factor
+
+    def factor(self, column: str, *wanted: str) -> float:
+        """Return the factor from a column's unit to the first of the units wanted that it can become; 1 without one.
+
+        Raises
+        ------
+        FileFormatError
+            If it can become none of them.
+        """
+        unit = self._column(column).unit
+        found = [value for value in (conversion(unit, one) for one in wanted) if value is not None]
+        if not found:
+            expected = " or ".join(one or "a plain number" for one in wanted)
+            raise self.fault(f"the unit {unit!r} is not {expected}", "Correct its TUNIT keyword", column=column)
+        return found[0]
+
     def truth(self, key: str, default: bool) -> bool:
         """Return a header value as a logical: T, 'T', 'true' and 1 are true."""
         value = self.keyword(key, default)
@@ -94,6 +138,10 @@ class Table:
             return None
         key = f"TLMIN{names.index(column.upper()) + 1}"
         return int(self.number(key)) if self.keyword(key, None) not in (None, "") else None
+
+    def _column(self, column: str) -> Any:
+        names = [name.upper() for name in self.hdu.columns.names]
+        return self.hdu.columns[names.index(column.upper())]
 
     def raw(self, column: str) -> Any:
         """Return a column as astropy gives it."""
@@ -120,6 +168,9 @@ class Table:
             raise self.fault(f"the column holds {values.dtype}, not numbers", "Store it as numbers", column=name)
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
+        null = self._column(name).null
+        if null not in (None, "") and values.dtype.kind in "iu":
+            values = np.where(values == null, np.nan, values)
         if values.ndim != 1:
             raise self.fault(f"one number per row is expected, got {values.shape[1:]}", "Store scalars", column=name)
         if np.issubdtype(dtype, np.integer) and values.dtype.kind == "f":
@@ -143,9 +194,9 @@ class Table:
         return array.reshape(-1).astype(dtype), np.full(len(array), width, np.int64)
 
     def per_row(self, name: str, default: float) -> np.ndarray:
-        """Return a quantity that OGIP allows as a column or as a keyword, one number per row."""
+        """Return a plain number that OGIP allows as a column or as a keyword, one per row."""
         if self.has(name):
-            return self.column(name)
+            return self.column(name) * self.factor(name, "")
         return np.full(len(self), self.number(name, default))
 
     def __len__(self) -> int:
@@ -161,21 +212,49 @@ class Tables:
     path : the file.
     tables : its tables, in order.
     damaged : whether it was hard to read.
+    selector : what stood in brackets behind the file's name: ``{1}``, ``[2]``, ``[SPECTRUM]``, ``[SPECTRUM,2]``.
     """
 
     path: Path
     tables: Sequence[Table]
     damaged: bool
+    selector: str = ""
 
-    def one(self, what: str, *wanted: Callable[[Table], bool]) -> Table:
-        """Return the first table that meets the first of the conditions that any table meets."""
+    def one(self, what: str, *wanted: Callable[[Table], bool], selector: str | None = None) -> Table:
+        """Return the table that meets the first of the conditions that any table meets and that is selected.
+
+        Raises
+        ------
+        FileFormatError
+            If there is none, or more than one.
+        """
+        selector = self.selector if selector is None else selector
         for condition in wanted:
-            for table in self.tables:
-                if condition(table):
-                    return table
+            found = [table for table in self.tables if condition(table)]
+            if found:
+                return self._selected(what, found, selector)
         have = ", ".join(table.name for table in self.tables) or "no table at all"
         cure = "It is cut short or damaged: copy it again" if self.damaged else f"Give the file that holds the {what}"
         raise FileFormatError(f"{self.path}: no {what} in this file (it has {have}). {cure}")
+
+    def _selected(self, what: str, found: list[Table], selector: str) -> Table:
+        chosen, name = found, selector[1:-1].strip().upper()
+        if selector.startswith("{"):
+            chosen = found if name == "1" and len(found) == 1 else []
+        elif name:
+            label = name.replace(" ", "").split(",")
+            chosen = [t for t in found if name == str(t.position) or label in ([t.name.upper()], t.label)]
+        if len(chosen) == 1:
+            return chosen[0]
+        have = ", ".join(f"{table.name} (HDU {table.position})" for table in found)
+        if chosen:
+            raise FileFormatError(
+                f"{self.path}: {len(chosen)} extensions hold a {what}: {have}, and only one can be used. Write it to a "
+                "file of its own, or join them"
+            )
+        raise FileFormatError(
+            f"{self.path}: the selector {selector} names no single {what} (the file has {have}). Correct the selector"
+        )
 
 
 @contextmanager
@@ -183,6 +262,8 @@ def open_tables(path: Path) -> Iterator[Tables]:
     """Open a FITS file, packed or not, and yield its tables; a failure to read it becomes a `FileFormatError`."""
     from astropy.io import fits
 
+    name, selector = split(str(path))
+    path = Path(name)
     if path.is_dir():
         raise FileFormatError(f"{path}: this is a folder, not a FITS file. Name the file inside it")
     if not path.is_file():
@@ -191,7 +272,9 @@ def open_tables(path: Path) -> Iterator[Tables]:
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        elif content[:3] == b"BZh":
+            content = bz2.decompress(content)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise FileFormatError(f"{path}: the file cannot be read ({error}). Copy it again") from error
     try:
         with warnings.catch_warnings(record=True) as doubts:
@@ -207,12 +290,12 @@ def open_tables(path: Path) -> Iterator[Tables]:
         if missing > 0:
             place = hdus[-1].name or "unnamed"
             raise FileFormatError(f"{path}: HDU {place}: the file is cut short by {missing} bytes. Copy it again")
-        tables = [Table(path, hdu) for hdu in hdus if _is_table(hdu)]
+        tables = [Table(path, hdu, i, hdus[0].header) for i, hdu in enumerate(hdus) if _is_table(hdu)]
         damaged = bool(doubts) or len(tables) < sum(isinstance(hdu, fits.BinTableHDU) for hdu in hdus)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="astropy")
-                yield Tables(path, tables, damaged)
+                yield Tables(path, tables, damaged, selector)
         except SkyfoldError:
             raise
         except Exception as error:  # astropy fails in many ways on damaged headers and heaps

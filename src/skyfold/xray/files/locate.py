@@ -10,28 +10,38 @@ from pathlib import Path
 from skyfold.errors import FileFormatError, MissingFileWarning
 
 _NOTHING = ("", "none", "%match%", "null")
+_PACKED = (".gz", ".bz2")
+
+
+def split(name: str) -> tuple[str, str]:
+    """Divide ``file{1}`` or ``file[EXTENSION]`` into the file and the selector; a file of that very name is one."""
+    if Path(name).exists():
+        return name, ""
+    match = re.search(r"\s*((\{[^{}]*\}|\[[^\[\]]*\])+)$", name)
+    return (name[: match.start()], match[1]) if match and match.start() else (name, "")
 
 
 def named(text: str | os.PathLike[str] | None) -> str | None:
-    """Return a file name as a header gives it, without selectors; None for blank, ``none`` and ``%match%``."""
+    """Return a file name as a header gives it; None for blank, ``none`` and ``%match%``."""
     if text is None:
         return None
     name = os.fspath(text).strip().strip("'\"").strip()
-    name = re.sub(r"(\{[^{}]*\}|\[[^\[\]]*\])+$", "", name).strip()
     return None if name.lower() in _NOTHING else os.path.expanduser(os.path.expandvars(name))
 
 
 def find(name: str, folder: Path, *, remembered: bool = True) -> Path | None:
     """Find a file by the name a header gives, relative to `folder`.
 
-    Tried in order: the path as written, the same with ``.gz`` added or taken away, the same in any case, and the
-    bare file name in `folder` where `remembered` (for headers that remember a path of another machine).
+    Tried in order: the path as written, the same with ``.gz`` or ``.bz2`` added or taken away, the same in any case,
+    and the bare file name in `folder` where `remembered` (for headers that remember a path of another machine). A
+    selector behind the name stays there.
     """
-    written = Path(name)
+    bare, selector = split(name) if not (folder / name).exists() else (name, "")
+    written = Path(bare)
     for candidate in (folder / written, folder / written.name)[: 1 + remembered]:
         found = _variants(candidate)
         if found is not None:
-            return found
+            return found.with_name(found.name + selector)
     return None
 
 
@@ -70,12 +80,13 @@ def chosen(spectrum: Path | None, given: str | os.PathLike[str] | None, header: 
 def _variants(path: Path) -> Path | None:
     if not path.name:  # the folder itself, or the root
         return None
-    other = path.with_suffix("") if path.suffix.lower() == ".gz" else path.with_name(path.name + ".gz")
-    for candidate in (path, other):
+    packed = path.suffix.lower() in _PACKED
+    others = [path.with_suffix("")] if packed else [path.with_name(path.name + ending) for ending in _PACKED]
+    for candidate in (path, *others):
         if candidate.is_file():
             return candidate
     if not path.parent.is_dir():
         return None
-    wanted = (path.name.lower(), other.name.lower())
+    wanted = [candidate.name.lower() for candidate in (path, *others)]
     matches = [entry for entry in sorted(path.parent.iterdir()) if entry.name.lower() in wanted and entry.is_file()]
     return min(matches, key=lambda entry: wanted.index(entry.name.lower()), default=None)

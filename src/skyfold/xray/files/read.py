@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from skyfold.errors import ResponseWarning
-from skyfold.xray.files.energy_grid import _kev, energy_grid
+from skyfold.xray.files.energy_grid import energy_grid
 from skyfold.xray.files.fits_tables import Table, open_tables
 from skyfold.xray.files.matrix import elements
 from skyfold.xray.files.records import Arf, Pha, Rmf
@@ -28,34 +28,62 @@ def read_pha(path: str | os.PathLike[str]) -> Pha:
 
     Parameters
     ----------
-    path : the file.
+    path : the file; of spectra of a source and of its background (HDUCLAS2 = BKG) in one file, that of the source.
 
     Raises
     ------
     FileFormatError
         Where the file is not one; type II files (several spectra in one table) are named as such.
     """
-    path = Path(path)
-    with open_tables(path) as tables:
-        table = tables.one(
-            "PHA spectrum",
-            lambda t: _is(t, "SPECTRUM") and (t.has("COUNTS") or t.has("RATE")),
-            lambda t: t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
-            lambda t: t.name.upper() == "SPECTRUM",
+    with open_tables(Path(path)) as tables:
+        return _pha(
+            tables.one(
+                "PHA spectrum",
+                lambda t: _is_spectrum(t) and not _is_background(t),
+                _is_spectrum,
+                lambda t: t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
+                lambda t: t.name.upper() == "SPECTRUM",
+            )
         )
-        _refuse_type_two(table)
-        return _pha(table)
+
+
+def read_background(path: str | os.PathLike[str], source: Pha) -> Pha:
+    """Read the background of a spectrum: the one whose class says so (HDUCLAS2 = BKG), and never the source itself.
+
+    Parameters
+    ----------
+    path : the file, which may be the source's own.
+    source : the spectrum of the source.
+
+    Raises
+    ------
+    FileFormatError
+        As for `read_pha`, and where the file holds the source only.
+    """
+    with open_tables(Path(path)) as tables:
+        same = source.path is not None and tables.path.resolve() == source.path.resolve()
+
+        def other(table: Table) -> bool:
+            return _is_spectrum(table) and not (same and table.position == source.extension)
+
+        return _pha(
+            tables.one(
+                "background other than the source itself" if same else "PHA spectrum",
+                lambda t: other(t) and _is_background(t),
+                other,
+                lambda t: not same and t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
+            )
+        )
 
 
 def _refuse_type_two(table: Table) -> None:
-    kinds = {str(table.keyword(key, "")).upper() for key in ("HDUCLAS3", "HDUCLAS4")}
     several = False
     if table.has("COUNTS") or table.has("RATE"):
         column = table.hdu.columns[
             [c.upper() for c in table.hdu.columns.names].index("COUNTS" if table.has("COUNTS") else "RATE")
         ]
         several = bool(column.dtype.shape) and column.dtype.shape != (1,) or "P" in column.format
-    if "TYPE:II" in kinds or table.has("SPEC_NUM") or several:
+    if several or table.has("SPEC_NUM"):
         raise table.fault(
             f"this is a type II PHA file, {len(table)} spectra in one table, which is not supported yet",
             "Split it into type I files, for example with CIAO's dmtype2split",
@@ -63,8 +91,10 @@ def _refuse_type_two(table: Table) -> None:
 
 
 def _pha(table: Table) -> Pha:
+    _refuse_type_two(table)
     kind = "RATE" if table.has("RATE") and not table.has("COUNTS") else "COUNTS"
-    values = table.column(kind)
+    unit = "1/s" if kind == "RATE" else ""
+    values = table.column(kind) * table.factor(kind, unit)
     if len(values) == 0:
         raise table.fault("the table has no rows", "Give a spectrum with at least one channel")
     detector = int(table.number("DETCHANS", len(values)))
@@ -72,9 +102,14 @@ def _pha(table: Table) -> Pha:
     quality = table.per_row("QUALITY", 0).astype(int)
     exposure = _exposure(table, quality)
     net = str(table.keyword("HDUCLAS2", "")).upper() == "NET"
-    _require_counts(table, kind, values, quality, net)
     factor = exposure if kind == "RATE" else np.ones(len(values))
-    stat_err = table.column("STAT_ERR") * factor if table.has("STAT_ERR") else None
+    errors = table.column("STAT_ERR") * table.factor("STAT_ERR", unit) if table.has("STAT_ERR") else None
+    poisson = not net and (
+        table.truth("POISSERR", errors is None)
+        or (kind == "COUNTS" and (errors is None or _of_counts(errors[quality == 0], values[quality == 0])))
+    )
+    _require_counts(table, kind, values, quality, poisson)
+    stat_err = None if errors is None else errors * factor
     scalings = [_scaling(table, name, quality) for name in ("AREASCAL", "BACKSCAL")]
     order = np.argsort(channels, kind="stable")
     grouping = table.per_row("GROUPING", 0).astype(int)
@@ -90,14 +125,24 @@ def _pha(table: Table) -> Pha:
         quality=quality[order],
         grouping=grouping[order],
         stat_err=None if stat_err is None else stat_err[order],
-        sys_err=table.per_row("SYS_ERR", 0.0)[order],
-        poisson=table.truth("POISSERR", stat_err is None) or (kind == "COUNTS" and not net),
+        sys_err=_scaling(table, "SYS_ERR", quality, 0.0)[order],
+        poisson=poisson,
         net=net,
         background_file=str(table.keyword("BACKFILE", "")),
         response_file=str(table.keyword("RESPFILE", "")),
         arf_file=str(table.keyword("ANCRFILE", "")),
         keywords=table.description(_KEPT),
+        extension=table.position,
     )
+
+
+def _of_counts(errors: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether errors are those of Poisson counts: their root, Gehrels' approximation to it, or none at all."""
+    held = counts > 0
+    if np.any(counts[np.isfinite(counts)] % 1):
+        return False
+    usual = (0.0, np.sqrt(counts[held]), 1.0 + np.sqrt(counts[held] + 0.75))
+    return any(np.allclose(errors[held], one, rtol=1e-3, atol=0.0) for one in usual)
 
 
 def _channels(table: Table, rows: int, detector: int) -> tuple[np.ndarray, int | None]:
@@ -122,11 +167,11 @@ def _channels(table: Table, rows: int, detector: int) -> tuple[np.ndarray, int |
     return channels, None if lowest is None or lowest > unique[0] else lowest
 
 
-def _require_counts(table: Table, kind: str, values: np.ndarray, quality: np.ndarray, net: bool) -> None:
+def _require_counts(table: Table, kind: str, values: np.ndarray, quality: np.ndarray, poisson: bool) -> None:
     good = quality == 0
     for wrong, problem in (
         (~np.isfinite(values), "is not a finite number"),
-        (np.zeros(len(values), bool) if net else values < 0, "is negative"),
+        (poisson & (values < 0), "is negative"),
     ):
         rows = np.flatnonzero(wrong & good)
         if rows.size:
@@ -143,7 +188,10 @@ def _require_counts(table: Table, kind: str, values: np.ndarray, quality: np.nda
 def _exposure(table: Table, quality: np.ndarray) -> np.ndarray:
     """Return the exposure of each row, whether it is a column or a keyword; zero in bad channels without one."""
     column = table.has("EXPOSURE")
-    values = table.column("EXPOSURE") if column else np.full(len(quality), table.number("EXPOSURE"))
+    if column:
+        values = table.column("EXPOSURE") * table.factor("EXPOSURE", "s")
+    else:
+        values = np.full(len(quality), table.seconds("EXPOSURE"))
     positive = np.isfinite(values) & (values > 0)
     wrong = np.flatnonzero(~positive & ((quality == 0) if column else True))
     if wrong.size:
@@ -158,8 +206,8 @@ def _exposure(table: Table, quality: np.ndarray) -> np.ndarray:
     return np.where(positive, values, 0.0)
 
 
-def _scaling(table: Table, name: str, quality: np.ndarray) -> np.ndarray:
-    values = table.per_row(name, 1.0)
+def _scaling(table: Table, name: str, quality: np.ndarray, default: float = 1.0) -> np.ndarray:
+    values = table.per_row(name, default)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)) & (quality == 0))
     if wrong.size:
         row = int(wrong[0])
@@ -184,16 +232,15 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
     FileFormatError
         Where the file is not one, or holds negative or non-finite areas.
     """
-    path = Path(path)
-    with open_tables(path) as tables:
+    with open_tables(Path(path)) as tables:
         table = tables.one(
             "effective area (ARF)",
             lambda t: t.has("SPECRESP") and t.has("ENERG_LO"),
             lambda t: t.name.upper() == "SPECRESP" or str(t.keyword("HDUCLAS2", "")).upper() == "SPECRESP",
         )
-        area = _not_negative(table, "SPECRESP", table.column("SPECRESP"))
+        area = _not_negative(table, "SPECRESP", table.column("SPECRESP") * table.factor("SPECRESP", "cm2"))
         edges, order = energy_grid(table)
-        return Arf(path, edges, area[order])
+        return Arf(table.path, edges, area[order])
 
 
 def read_rmf(path: str | os.PathLike[str]) -> Rmf:
@@ -210,8 +257,7 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
     FileFormatError
         Where the file is not one, or its matrix, channels or energies make no sense.
     """
-    path = Path(path)
-    with open_tables(path) as tables:
+    with open_tables(Path(path)) as tables:
         table = tables.one(
             "redistribution matrix (RMF)",
             lambda t: t.has("MATRIX") and t.has("ENERG_LO"),
@@ -223,31 +269,23 @@ def read_rmf(path: str | os.PathLike[str]) -> Rmf:
                 "table EBOUNDS (energies of the channels)",
                 lambda t: t.has("E_MIN") and t.has("E_MAX"),
                 lambda t: t.name.upper() == "EBOUNDS",
-            )
+                selector="",
+            ),
+            table,
         )
-        matrices = sum(other.has("MATRIX") and other.has("ENERG_LO") for other in tables.tables)
-        if matrices > 1:
-            warnings.warn(
-                f"{path}: the file holds {matrices} matrices and only the first is used. Write the others to files of "
-                "their own, or join them",
-                ResponseWarning,
-                stacklevel=3,
-            )
-        first = table.first_channel("F_CHAN")
-        first = label if first is None else first
-        energy, channel, values = elements(table, len(bounds), first)
+        energy, channel, values = elements(table, bounds, label)
         empty = np.bincount(energy, weights=values, minlength=len(table)) == 0
         edges, order = energy_grid(table, empty)
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         complete = table.name.upper().startswith("SPECRESP") or str(table.keyword("HDUCLAS3", "")).upper() == "FULL"
         keywords = table.description(_KEPT)
-        return Rmf(path, edges, label, bounds, place[energy], channel, values, complete, keywords)
+        return Rmf(table.path, edges, label, bounds, place[energy], channel, values, complete, keywords)
 
 
-def _bounds(table: Table) -> tuple[np.ndarray, int]:
+def _bounds(table: Table, matrix: Table) -> tuple[np.ndarray, int]:
     """Return the channels' energies in keV and the number of the first channel."""
-    bounds = np.stack([table.column(name) * _kev(table, name) for name in ("E_MIN", "E_MAX")], axis=1)
+    bounds = np.stack([table.column(name) * table.factor(name, "keV") for name in ("E_MIN", "E_MAX")], axis=1)
     if len(bounds) == 0:
         raise table.fault("the table has no rows", "Give the energies of the channels")
     bad = np.flatnonzero(~np.isfinite(bounds).all(axis=1))
@@ -256,6 +294,18 @@ def _bounds(table: Table) -> tuple[np.ndarray, int]:
     bounds = np.sort(bounds, axis=1)
     if not table.has("CHANNEL"):
         return bounds, 1
+    lowest = table.first_channel("CHANNEL")
+    lowest = matrix.first_channel("F_CHAN") if lowest is None else lowest
+    numbers = table.column("CHANNEL")
+    regular = np.sort(numbers)[:1] + np.arange(len(numbers))
+    if lowest is not None and len(bounds) == table.number("DETCHANS", 0) and np.any(np.sort(numbers) != regular):
+        warnings.warn(
+            f"{table.path}: HDU {table.name}, column CHANNEL: the numbers make no sense; the {len(bounds)} rows are "
+            f"counted from TLMIN = {lowest}",
+            ResponseWarning,
+            stacklevel=4,
+        )
+        return bounds, lowest
     channels = table.column("CHANNEL", int)
     order = np.argsort(channels, kind="stable")
     jumps = np.flatnonzero(np.diff(channels[order]) != 1)
@@ -278,6 +328,14 @@ def _not_negative(table: Table, column: str, values: np.ndarray) -> np.ndarray:
             f"the value {values[row]} is negative or not a number", "Make the file again", column=column, row=row
         )
     return values
+
+
+def _is_spectrum(table: Table) -> bool:
+    return _is(table, "SPECTRUM") and (table.has("COUNTS") or table.has("RATE"))
+
+
+def _is_background(table: Table) -> bool:
+    return str(table.keyword("HDUCLAS2", "")).upper() == "BKG"
 
 
 def _is(table: Table, name: str) -> bool:

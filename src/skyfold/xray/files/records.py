@@ -27,10 +27,12 @@ class Pha:
     grouping : (n,) 1 begins a group, -1 continues it, 0 no grouping.
     stat_err : (n,) statistical errors in counts, or None.
     sys_err : (n,) fractional systematic errors.
-    poisson : whether the counts are Poisson: COUNTS unless net, and rates with POISSERR or without STAT_ERR.
+    poisson : whether the counts are Poisson: nothing net, and what has POISSERR, or no STAT_ERR, or COUNTS whose
+        STAT_ERR is that of Poisson counts.
     net : whether a background was subtracted (HDUCLAS2 = NET).
     background_file, response_file, arf_file : file names as the header gives them.
     keywords : telescope, instrument, object and so on.
+    extension : number of the HDU in the file.
     """
 
     path: Path | None
@@ -51,6 +53,7 @@ class Pha:
     response_file: str = ""
     arf_file: str = ""
     keywords: Mapping[str, Any] = field(default_factory=dict)
+    extension: int | None = None
 
     def __repr__(self) -> str:
         size = f"{len(self.channels)} channels, {self.counts.sum():.6g} counts"

@@ -28,7 +28,7 @@ def write_pha(path: str | os.PathLike[str], pha: Pha, *, overwrite: bool = False
     from astropy.io import fits
 
     first = int(pha.channels.min()) if pha.first_channel is None else pha.first_channel
-    whole = bool(np.all(np.isfinite(pha.counts) & (pha.counts == np.round(pha.counts))))
+    whole = bool(np.all(np.isfinite(pha.counts) & (pha.counts == np.round(pha.counts)) & (pha.counts < 2**31)))
     columns = [
         fits.Column("CHANNEL", "J", array=pha.channels),
         fits.Column("COUNTS", "J" if whole else "D", unit="count", array=pha.counts),
@@ -39,14 +39,14 @@ def write_pha(path: str | os.PathLike[str], pha: Pha, *, overwrite: bool = False
     sys_err = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
     for name, values, form in (
         ("SYS_ERR", sys_err, "E"),
-        ("QUALITY", pha.quality, "I"),
-        ("GROUPING", pha.grouping, "I"),
+        ("QUALITY", pha.quality, _integers(pha.quality)),
+        ("GROUPING", pha.grouping, _integers(pha.grouping)),
         ("AREASCAL", pha.area_scaling, "D"),
         ("BACKSCAL", pha.back_scaling, "D"),
         ("EXPOSURE", np.broadcast_to(np.asarray(pha.exposure, float), len(pha.counts)), "D"),
     ):
-        if len(values) and np.all(values == values[0]) and not (form == "I" and values[0]):
-            scalars[name] = int(values[0]) if form == "I" else float(values[0])
+        if len(values) and np.all(values == values[0]) and not (form in "IJ" and values[0]):
+            scalars[name] = int(values[0]) if form in "IJ" else float(values[0])
         else:
             columns.append(fits.Column(name, form, array=values))
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
@@ -94,13 +94,17 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf, *, overwrite: bool = False
     per_energy = np.bincount(energy[start], minlength=n_energies)
     cut = np.cumsum(per_energy)[:-1]
     rows = np.cumsum(np.bincount(energy, minlength=n_energies))[:-1]
+    numbers = rmf.first_channel + np.arange(n_channels)
+    form = _integers(np.append(numbers, n_channels))
+    pointer = "P" if 4 * (len(values) + 2 * len(start)) < 2**31 else "Q"
+    kind = np.int16 if form == "I" else np.int32
     matrix = fits.BinTableHDU.from_columns(
         [
             *_energies(rmf.edges),
-            fits.Column("N_GRP", "I", array=per_energy),
-            fits.Column("F_CHAN", "PI()", array=_rows(channel[start] + rmf.first_channel, cut, np.int16)),
-            fits.Column("N_CHAN", "PI()", array=_rows(length, cut, np.int16)),
-            fits.Column("MATRIX", "PE()", array=_rows(values, rows, np.float32)),
+            fits.Column("N_GRP", _integers(per_energy), array=per_energy),
+            fits.Column("F_CHAN", f"{pointer}{form}()", array=_rows(channel[start] + rmf.first_channel, cut, kind)),
+            fits.Column("N_CHAN", f"{pointer}{form}()", array=_rows(length, cut, kind)),
+            fits.Column("MATRIX", f"{pointer}E()", array=_rows(values, rows, np.float32)),
         ],
         name="SPECRESP MATRIX" if rmf.complete else "MATRIX",
     )
@@ -118,10 +122,9 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf, *, overwrite: bool = False
         TLMIN4=rmf.first_channel,
         TLMAX4=rmf.first_channel + n_channels - 1,
     )
-    numbers = rmf.first_channel + np.arange(n_channels)
     bounds = fits.BinTableHDU.from_columns(
         [
-            fits.Column("CHANNEL", "I", array=numbers),
+            fits.Column("CHANNEL", form, array=numbers),
             fits.Column("E_MIN", "E", unit="keV", array=rmf.bounds[:, 0]),
             fits.Column("E_MAX", "E", unit="keV", array=rmf.bounds[:, 1]),
         ],
@@ -140,12 +143,18 @@ def write_rmf(path: str | os.PathLike[str], rmf: Rmf, *, overwrite: bool = False
     return _write(path, [matrix, bounds], overwrite)
 
 
+def _integers(values: np.ndarray) -> str:
+    """Return the FITS format that holds some integers: 16 bits, or 32 where they need it."""
+    return "J" if np.size(values) and np.max(np.abs(values)) > np.iinfo(np.int16).max else "I"
+
+
 def _energies(edges: np.ndarray) -> list[Any]:
     from astropy.io import fits
 
+    form = "E" if np.all(np.diff(edges.astype(np.float32)) > 0) else "D"
     return [
-        fits.Column("ENERG_LO", "E", unit="keV", array=edges[:-1]),
-        fits.Column("ENERG_HI", "E", unit="keV", array=edges[1:]),
+        fits.Column("ENERG_LO", form, unit="keV", array=edges[:-1]),
+        fits.Column("ENERG_HI", form, unit="keV", array=edges[1:]),
     ]
 
 
