@@ -8,7 +8,7 @@ import numpy as np
 
 from skyfold.catalogs.library import systematic
 from skyfold.catalogs.settings import CatalogSettings
-from skyfold.inference.importance.psis import pareto_k
+from skyfold.inference.importance.psis import kish, pareto_k
 
 #: Largest share of all weight that a single draw may have where the proposals are said to cover the posterior.
 _SHARE = 0.01
@@ -63,7 +63,7 @@ def judge(
     return (
         Verdict(
             max(pareto_k(log_weights.ravel()), *(pareto_k(w) for w in log_weights)),
-            float(1.0 / np.sum(both**2)),
+            kish(both),
             rhat,
             float(max(missed)),
             log_evidence,

@@ -12,6 +12,7 @@ import numpy as np
 
 from skyfold.catalogs.engine import BLOCK, expected_at
 from skyfold.catalogs.problem import Problem
+from skyfold.inference.importance.psis import kish
 from skyfold.inference.importance.quasirandom import normal_points
 
 #: Draws of a half that the other's proposals are tested at, those that take part in an object's own draws, and heaviest
@@ -73,11 +74,11 @@ class Beginning:
         """
         weights = np.exp(log_likelihood - log_likelihood.max())
         points, tempered, best = z, weights, int(np.argmax(log_likelihood))
-        if weights.sum() ** 2 < _TEMPERED * np.sum(weights**2):
+        if kish(weights) < _TEMPERED:
             top = np.argpartition(-log_likelihood, min(_TOP, len(z) - 1))[:_TOP]
             logs, points = log_likelihood[top] - log_likelihood[best], z[top]
             power = 1.0
-            while tempered.sum() ** 2 < _TEMPERED * np.sum(tempered**2) and power > 1e-6:
+            while kish(tempered) < _TEMPERED and power > 1e-6:
                 power *= 0.7
                 tempered = np.exp(power * logs)
         centre = tempered @ points / tempered.sum()

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln, logsumexp
+from jax.scipy.special import logsumexp
+
+from skyfold.inference.importance.mixture import log_peak
 
 #: Degrees of freedom; twice a whole number, so that draws need no gamma variates.
 DOF = 6
@@ -32,8 +34,7 @@ class Mixture(NamedTuple):
         shift = jnp.einsum("kij,kj->ki", inverse, self.means)
         distance = jnp.sum((jnp.reshape(white, (-1, k, d)) - shift) ** 2, axis=-1)
         log_root = jnp.sum(jnp.log(jnp.diagonal(self.roots, axis1=1, axis2=2)), axis=1)
-        constant = gammaln(0.5 * (DOF + d)) - gammaln(0.5 * DOF) - 0.5 * d * jnp.log(DOF * jnp.pi)
-        logs = jnp.log(self.weights) + constant - log_root - 0.5 * (DOF + d) * jnp.log1p(distance / DOF)
+        logs = jnp.log(self.weights) + log_peak(d, DOF) - log_root - 0.5 * (DOF + d) * jnp.log1p(distance / DOF)
         return logs, distance
 
     def log_density(self, z: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from skyfold.catalogs.judge import Verdict, judge, resampled, summary
 from skyfold.catalogs.library import MEMBERS, Beginning, Library
 from skyfold.catalogs.problem import Problem
 from skyfold.catalogs.settings import CatalogSettings
+from skyfold.inference.importance.psis import kish
 
 #: How an object's draws came about: the first try, one of more draws, `auto` on its own.
 STAGES = ("batch", "batch, more draws", "auto")
@@ -125,7 +126,7 @@ class Work:
         expected = np.asarray(expected_at(self.problem.target, padded))[:_DRAWS]
         evidence = -np.inf if draws.log_evidence is None else float(draws.log_evidence)
         khat = float(draws.diagnostics.get("khat", np.nan))
-        verdict = Verdict(khat, float(1.0 / np.sum(weights**2)), np.nan, np.nan, evidence, np.nan)
+        verdict = Verdict(khat, kish(weights), np.nan, np.nan, evidence, np.nan)
         passed = np.array([bool(draws.converged)])
         return self._described(np.array([number]), z[None], expected[None], [verdict], passed, 1)
 

@@ -10,7 +10,7 @@ Gabry 2024, JMLR 25, 72) and moments tell whether the approximation is any good.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -22,8 +22,8 @@ from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames import unit_or_normal
-from skyfold.inference.importance.psis import RELIABLE, pareto_k
-from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
@@ -85,13 +85,13 @@ class Laplace:
         search, modes = land.search, land.modes
         progress.stage("expanding at the modes")
         where = land.laplace.coordinates
-        normals, steps, indefinite = _approximate(posterior, modes, where, self.starts, hessian=self.hessian)
-        normals, z, drawn = _draw(normals, self.draws, np.random.default_rng([seed, 4]))
+        expansions, steps, indefinite = _approximate(posterior, modes, where, self.starts, hessian=self.hessian)
+        expansions, z, drawn = _draw(expansions, self.draws, np.random.default_rng([seed, 4]))
         density, likelihood = evaluate(posterior, z)
-        log_weights = density - normals.log_density(z)
+        log_weights = density - expansions.mixture.log_density(z)
         quality = _quality(where.from_latent(z), log_weights)
         true_evidence, error = _log_evidence(log_weights, drawn)
-        own_evidence = float(logsumexp(normals.log_mass) + np.log(len(z) / drawn))
+        own_evidence = float(logsumexp(expansions.log_masses) + np.log(len(z) / drawn))
         messages = _complaints(quality, self.corrected, true_evidence - own_evidence)
         if not search.complete:
             messages = (search.complaint(), *messages)
@@ -120,65 +120,36 @@ class Laplace:
                 "log_evidence_laplace": own_evidence,
                 "log_evidence_corrected": true_evidence,
                 "inside": len(z) / drawn,
-                "modes": len(normals.means),
+                "modes": len(expansions.heights),
             },
             seconds=clock.seconds(),
         )
 
 
 @dataclass(frozen=True)
-class _Normals:
-    """Mixture of normals.
+class _Expansions:
+    """Log density to second order about some points.
 
     Attributes
     ----------
-    coordinates : those the normals live in.
-    points, log_density_there : (n, ndim) and (n,) where the log density was expanded, and what it is there.
-    means : (n, ndim)
-    roots : (n, ndim, ndim) lower Cholesky factors of the covariances.
+    points, heights : (n, ndim) and (n,) where the log density was expanded, and what it is there.
+    normals : those with the same second order, of equal weight.
     """
 
-    coordinates: unit_or_normal.Coordinates
     points: np.ndarray
-    log_density_there: np.ndarray
-    means: np.ndarray
-    roots: np.ndarray
+    heights: np.ndarray
+    normals: Mixture
 
     @property
-    def log_mass(self) -> np.ndarray:
+    def log_masses(self) -> np.ndarray:
         """Logarithm (n,) of the evidence under each normal, what lies outside the prior's support included."""
-        own = [normal_log_density(*one)[0] for one in zip(self.points[:, None], self.means, self.roots, strict=True)]
-        return self.log_density_there - own
+        each = replace(self.normals, weights=np.ones(len(self.heights)))
+        return self.heights - np.diagonal(each.component_log_density(self.points))
 
-    @property
-    def shares(self) -> np.ndarray:
-        """Weights (n,) of the mixture."""
-        log_mass = self.log_mass
-        return np.exp(log_mass - logsumexp(log_mass))
-
-    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `n` points, each normal its share to within one; return the latent vectors of those inside, shuffled."""
-        edges = np.floor(np.cumsum(self.shares) * n + rng.random()).astype(int)
-        edges[-1] = n
-        counts = np.diff(np.concatenate([[0], np.clip(edges, 0, n)]))
-        pieces = [
-            mean + normal_points(count, len(mean), rng) @ root.T
-            for mean, root, count in zip(self.means, self.roots, counts, strict=True)
-            if count > 0
-        ]
-        return rng.permutation(self.coordinates.to_latent(np.concatenate(pieces))[0])
-
-    def log_density(self, z: np.ndarray) -> np.ndarray:
-        """Log density (n,) of latent vectors, in latent space, of the mixture before the prior's support cuts it."""
-        t = self.coordinates.from_latent(z)
-        logs = [normal_log_density(t, m, r) for m, r in zip(self.means, self.roots, strict=True)]
-        return logsumexp(logs, axis=0, b=self.shares[:, None]) + self.coordinates.log_slope(z)
-
-
-def normal_log_density(t: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Log density (n,) at t (n, ndim) of the normal with this mean and Cholesky factor of the covariance."""
-    distance = np.sum(np.linalg.solve(root, (t - mean).T) ** 2, axis=0)
-    return -0.5 * distance - np.sum(np.log(np.diagonal(root))) - 0.5 * len(mean) * np.log(2.0 * np.pi)
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The normals, each with the share of its mass."""
+        return replace(self.normals, weights=normalised(self.log_masses))
 
 
 # -- the approximation -----------------------------------------------------------------------------------------------
@@ -186,7 +157,7 @@ def normal_log_density(t: np.ndarray, mean: np.ndarray, root: np.ndarray) -> np.
 
 def _approximate(
     posterior: Posterior, modes: Modes, where: unit_or_normal.Coordinates, size: int, *, hessian: bool
-) -> tuple[_Normals, int, bool]:
+) -> tuple[_Expansions, int, bool]:
     """Normals at the modes, the number of Newton steps taken, and whether some Hessian had to be replaced."""
     z, n = np.clip(modes.z, -_EDGE, _EDGE), len(modes.z)
     # a coordinate without bounds goes where it likes
@@ -219,10 +190,11 @@ def _approximate(
         if steps >= _STEPS or np.all(moved < 1e-8):
             break
         z = np.clip(where.to_latent(np.where(where.unit, np.clip(goal, 1e-16, 1.0 - 1e-16), goal))[0], -40.0, 40.0)
-    normals = _Normals(where, t, value, target, np.linalg.cholesky(covariance))
-    keep = normals.log_mass > normals.log_mass.max() - 20.0
-    kept = (a[keep] for a in (normals.points, normals.log_density_there, normals.means, normals.roots))
-    return _Normals(where, *kept), steps, indefinite
+    normals = Mixture(np.ones(n), target, np.linalg.cholesky(covariance), where, pairs=0)
+    masses = _Expansions(t, value, normals).log_masses
+    keep = masses > masses.max() - 20.0
+    normals = Mixture(np.ones(keep.sum()), normals.means[keep], normals.roots[keep], where, pairs=0)
+    return _Expansions(t[keep], value[keep], normals), steps, indefinite
 
 
 def _inverse(precision: np.ndarray, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -276,17 +248,18 @@ def _expand(kernel: Kernel, unit: jax.Array, z: jax.Array, *, hessian: bool) -> 
 # -- draws and what they are worth -----------------------------------------------------------------------------------
 
 
-def _draw(normals: _Normals, n: int, rng: np.random.Generator) -> tuple[_Normals, np.ndarray, int]:
+def _draw(expansions: _Expansions, n: int, rng: np.random.Generator) -> tuple[_Expansions, np.ndarray, int]:
     """Draw `n` latent vectors inside the prior's support; how many it took, those outside included.
 
     Where hardly any draw would be inside, the normals are moved towards it.
     """
+    normals = expansions.normals
     sd = np.sqrt(np.einsum("kij,kij->ki", normals.roots, normals.roots))
     unit = normals.coordinates.unit
     for outside in _OUTSIDE:
         means = np.where(unit, np.clip(normals.means, -outside * sd, 1.0 + outside * sd), normals.means)
-        moved = replace(normals, means=means)
-        z = moved.draw(n, rng)
+        moved = replace(expansions, normals=replace(normals, means=means))
+        z = rng.permutation(moved.mixture.draw(n, rng))
         if len(z) > _INSIDE * n:
             break
     if not len(z):
@@ -296,7 +269,7 @@ def _draw(normals: _Normals, n: int, rng: np.random.Generator) -> tuple[_Normals
         )
     pieces, drawn = [z], n
     while sum(map(len, pieces)) < n:
-        pieces.append(moved.draw(n, rng))
+        pieces.append(rng.permutation(moved.mixture.draw(n, rng)))
         drawn += n
     z = np.concatenate(pieces)
     # the last round is cut, so count the draws that it took
@@ -306,16 +279,15 @@ def _draw(normals: _Normals, n: int, rng: np.random.Generator) -> tuple[_Normals
 
 def _quality(t: np.ndarray, log_weights: np.ndarray) -> dict[str, float]:
     """Pareto k-hat, effective draws, and how far mean and standard deviations are from those of the weighted draws."""
-    weights = np.exp(log_weights - np.max(log_weights))
-    weights /= weights.sum()
+    weights = normalised(log_weights)
     mean, true_mean = t.mean(axis=0), weights @ t
     sd, true_sd = t.std(axis=0), np.sqrt(weights @ (t - true_mean) ** 2)
     floor = 1e-12 * sd
-    effective = 1.0 / np.sum(weights**2)
+    effective = kish(weights)
     return {
         "khat": pareto_k(log_weights),
-        "effective": float(effective),
-        "efficiency": float(effective / len(t)),
+        "effective": effective,
+        "efficiency": effective / len(t),
         "mean_offset": float(np.max(np.abs(mean - true_mean) / np.maximum(true_sd, floor))),
         "sd_offset": float(np.max(np.abs(sd / np.maximum(true_sd, floor) - 1.0))),
     }

@@ -24,9 +24,9 @@ from skyfold.inference.convergence.missed_modes import missed_by
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
-from skyfold.inference.importance.psis import RELIABLE, pareto_k
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k, pareto_smoothed
 from skyfold.inference.importance.quasirandom import normal_points
-from skyfold.inference.laplace import normal_log_density
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
@@ -121,14 +121,14 @@ class Pathfinder:
             posterior, frame, [np.asarray(a) for a in paths], self.memory, self.elbo_draws, rng
         )
         progress.stage("weighing draws")
-        u = normals.draw(self.draws, rng)
+        u = rng.permutation(normals.draw(self.draws, rng))
         z, volume = _leave(frame, u)
         density, likelihood = evaluate(posterior, z)
         raw = density - (normals.log_density(u) - volume)
         khat = pareto_k(raw)
-        log_weights = _smoothed(raw)
-        weights = np.exp(log_weights - log_weights.max())
-        effective = float(weights.sum() ** 2 / np.sum(weights**2))
+        log_weights = pareto_smoothed(raw)
+        weights = normalised(log_weights)
+        effective = kish(weights)
         evidence = float(logsumexp(raw) - np.log(len(raw)))
         error = float(np.std(np.exp(raw - evidence)) / np.sqrt(len(raw)))
         messages = _complaints(khat, effective, len(raw))
@@ -166,32 +166,6 @@ class Pathfinder:
             },
             seconds=clock.seconds(),
         )
-
-
-@dataclass(frozen=True)
-class _Normals:
-    """Mixture of normals: shares (n,), means (n, ndim) and lower Cholesky factors (n, ndim, ndim)."""
-
-    shares: np.ndarray
-    means: np.ndarray
-    roots: np.ndarray
-
-    def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `n` points, each normal its share to within one, in random order."""
-        edges = np.floor(np.cumsum(self.shares) * n + rng.random()).astype(int)
-        edges[-1] = n
-        counts = np.diff(np.concatenate([[0], np.clip(edges, 0, n)]))
-        pieces = [
-            mean + normal_points(count, len(mean), rng) @ root.T
-            for mean, root, count in zip(self.means, self.roots, counts, strict=True)
-            if count > 0
-        ]
-        return rng.permutation(np.concatenate(pieces))
-
-    def log_density(self, u: np.ndarray) -> np.ndarray:
-        """Log density (n,) of points (n, ndim)."""
-        logs = [normal_log_density(u, m, r) for m, r in zip(self.means, self.roots, strict=True)]
-        return logsumexp(logs, axis=0, b=self.shares[:, None])
 
 
 def _beside(modes: Modes, z: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -232,17 +206,19 @@ def _normals(
     history: int,
     draws: int,
     rng: np.random.Generator,
-) -> tuple[_Normals, np.ndarray, int]:
+) -> tuple[Mixture, np.ndarray, int]:
     """Best normal of every path that came somewhere; lower bounds of all paths, and the number of normals tried."""
-    best: list[tuple[np.ndarray, np.ndarray]] = []
+    latent = Coordinates(np.zeros(posterior.ndim, dtype=bool))
+    best: list[Mixture] = []
     elbo = np.full(len(paths[0]), -np.inf)
     tried = 0
     for k, (x, f, g, alpha, counts) in enumerate(zip(*paths, strict=True)):
-        normals = [n for at in _candidates(x, f) if (n := _normal(x, g, alpha[at], counts, at, history)) is not None]
+        found = [_normal(x, g, alpha[at], counts, at, history) for at in _candidates(x, f)]
+        normals = [Mixture.one(*normal, latent, pairs=0) for normal in found if normal is not None]
         if not normals:
             continue
-        u = np.stack([mean + normal_points(draws, len(mean), rng) @ root.T for mean, root in normals])
-        log_q = np.stack([normal_log_density(one, *n) for one, n in zip(u, normals, strict=True)])
+        u = np.stack([n.means[0] + normal_points(draws, x.shape[1], rng) @ n.roots[0].T for n in normals])
+        log_q = np.stack([n.log_density_at(one) for one, n in zip(u, normals, strict=True)])
         z, volume = _leave(frame, u.reshape(-1, x.shape[1]))
         gain = evaluate(posterior, z)[0].reshape(log_q.shape) - (log_q - volume.reshape(log_q.shape))
         tried += len(normals)
@@ -258,10 +234,8 @@ def _normals(
     finite = elbo[np.isfinite(elbo)]
     shares = np.exp(finite - finite.max())
     shares = (1.0 - _LEAST_SHARE) * shares / shares.sum() + _LEAST_SHARE / len(shares)
-    means, roots = np.stack([m for m, _ in best]), np.stack([r for _, r in best])
-    wide, wider = _DEFENCE
-    shares = np.concatenate([(1.0 - wide) * shares, wide * shares])
-    return _Normals(shares, np.tile(means, (2, 1)), np.concatenate([roots, wider * roots])), elbo, tried
+    means, roots = (np.concatenate([getattr(n, name) for n in best]) for name in ("means", "roots"))
+    return Mixture(shares, means, roots, latent, pairs=0).defended(*_DEFENCE), elbo, tried
 
 
 def _candidates(x: np.ndarray, f: np.ndarray) -> list[int]:
@@ -310,16 +284,6 @@ def _leave(frame: Frame, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @jit
 def _to_latent(bend: Bend, v: jax.Array) -> jax.Array:
     return jax.vmap(lambda one: bend.latent(one)[0])(v)
-
-
-def _smoothed(log_weights: np.ndarray) -> np.ndarray:
-    """Pareto-smoothed log weights."""
-    import arviz
-
-    finite = np.isfinite(log_weights)
-    smoothed = np.full(len(log_weights), -np.inf)
-    smoothed[finite] = np.asarray(arviz.psislw(log_weights[finite].copy())[0])
-    return smoothed
 
 
 def _complaints(khat: float, effective: float, n: int) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference.importance.psis import kish
 from skyfold.plots.style import BLUE, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
 from skyfold.results.notation import axis_label, scale_of, with_errors
-from skyfold.results.summary import QUANTILES, kish, quantiles
+from skyfold.results.summary import QUANTILES, quantiles
 from skyfold.results.tables import PlotTable
 from skyfold.wording import unknown_name
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference.importance.psis import kish
 from skyfold.results.comparison import Predictions
 from skyfold.results.derived import DerivedQuantities
 from skyfold.results.description import Description
 from skyfold.results.figures import Figures
-from skyfold.results.summary import Marginal, held_coordinates, kish, marginals, standard_errors
+from skyfold.results.summary import Marginal, held_coordinates, marginals, standard_errors
 
 if TYPE_CHECKING:
     from skyfold.inference.running.draws import Draws

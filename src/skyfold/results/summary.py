@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyfold.inference.importance.psis import kish
 from skyfold.results.description import Description, ParameterDescription
 
 if TYPE_CHECKING:
@@ -91,11 +92,6 @@ def quantiles(values: np.ndarray, weights: np.ndarray, q: Any) -> np.ndarray:
     cumulative = (np.cumsum(w, axis=0) - 0.5 * w) / np.sum(weights)
     found = np.stack([np.interp(q, cumulative[:, i], ordered[:, i]) for i in range(flat.shape[1])], axis=-1)
     return found.reshape((*q.shape, *values.shape[1:]))
-
-
-def kish(weights: np.ndarray) -> float:
-    r"""Effective sample size of weights, :math:`(\sum w)^2 / \sum w^2` (Kish 1965, Survey Sampling)."""
-    return float(np.sum(weights) ** 2 / np.sum(np.square(weights)))
 
 
 def marginals(

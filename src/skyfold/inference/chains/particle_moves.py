@@ -16,12 +16,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 from scipy.stats import rankdata
 
 from skyfold.compiled.jit import jit
 from skyfold.inference.frames.unit_or_normal import Coordinates
-from skyfold.inference.importance.mixture import PAIRS, Mixture
+from skyfold.inference.importance.mixture import PAIRS, Mixture, log_peak
+from skyfold.inference.importance.psis import kish
 from skyfold.inference.importance.sample import refit
 from skyfold.kernel import Kernel
 
@@ -50,13 +51,12 @@ class Blend(eqx.Module):
         ndim = mixture.means.shape[1]
         extra = most_components(ndim) - len(mixture.weights)
         roots = np.concatenate([mixture.roots, np.broadcast_to(np.eye(ndim), (extra, ndim, ndim))])
-        norms = gammaln((_DF + ndim) / 2) - gammaln(_DF / 2) - 0.5 * ndim * np.log(_DF * np.pi)
         return cls(
             np.concatenate([np.log(mixture.weights), np.full(extra, -np.inf)]),
             np.concatenate([mixture.means, np.zeros((extra, ndim))]),
             roots,
             np.linalg.inv(roots),
-            norms - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1),
+            log_peak(ndim, _DF) - np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(axis=1),
         )
 
     def components(self, z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -193,14 +193,14 @@ class _Cloud:
 
 def prior_mixture(ndim: int) -> Mixture:
     """One component as wide as the prior."""
-    return Mixture(np.ones(1), np.zeros((1, ndim)), np.eye(ndim)[None], Coordinates(np.zeros(ndim, bool)))
+    return Mixture.one(np.zeros(ndim), np.eye(ndim), Coordinates(np.zeros(ndim, bool)))
 
 
 def fit(mixture: Mixture, z: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> Mixture:
     """Refit a mixture to weighted points (n, ndim), with more components where these are worth their parameters."""
     cloud = _Cloud(z, weights)
     mixture = _refitted(mixture, cloud, _FIT)
-    size = 1.0 / np.sum(weights**2)
+    size = kish(weights)
     ndim = z.shape[1]
     price = 0.5 * (1 + ndim + ndim * (ndim + 1) / 2) * np.log(size)
     for k in np.argsort(-mixture.weights):
@@ -224,8 +224,7 @@ def _mean_log(mixture: Mixture, cloud: _Cloud) -> float:
 
 def _halved(mixture: Mixture, k: int, cloud: _Cloud, rng: np.random.Generator) -> Mixture:
     """Component `k` in two, by 2-means of its whitened points; the best of a few starts."""
-    logs = mixture.component_log_density(cloud.z)
-    share = np.exp(logs[k] - logsumexp(logs, axis=0)) * cloud.w
+    share = mixture.shares(cloud.z)[0][k] * cloud.w
     u = whitened(mixture, k, cloud.z)
     best: tuple[float, np.ndarray] = (np.inf, np.stack([u.mean(axis=0)] * 2))
     for _ in range(4):

@@ -56,7 +56,7 @@ def unvisited(
     coordinates = laplace.coordinates
     t = coordinates.from_latent(z)
     centre, covariance = t.mean(axis=0), np.atleast_2d(np.cov(t.T))
-    mixture = Mixture(np.ones(1), centre[None], np.linalg.cholesky(_WIDER * covariance)[None], coordinates)
+    mixture = Mixture.one(centre, np.linalg.cholesky(_WIDER * covariance), coordinates)
     mixture = mixture.joined(laplace.means[0], _WIDER * laplace.covariance[0], _LAPLACE)
     near = mixture.draw(2 * CHUNK, rng)
     log_weights = evaluate(posterior, near)[0] - mixture.log_density(near)
@@ -69,7 +69,7 @@ def unvisited(
     inverse = np.linalg.inv(covariance)
     worst: tuple[float, float, float, int] = (0.0, 0.0, 0.0, 0)
     for ridge, spread in zip(ridges.means, ridges.covariance, strict=True):
-        proposal = Mixture(np.ones(1), ridge[None], np.linalg.cholesky(spread)[None], coordinates)
+        proposal = Mixture.one(ridge, np.linalg.cholesky(spread), coordinates)
         far = proposal.draw(CHUNK, rng)
         spent += len(far)
         weights = np.exp(evaluate(posterior, far)[0] - proposal.log_density(far) - log_evidence) / CHUNK

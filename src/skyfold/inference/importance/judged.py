@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import gammaln, logsumexp
+from scipy.special import logsumexp
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.mixing import LEAST_ESS
 from skyfold.inference.density import evaluate
-from skyfold.inference.frames.unit_or_normal import coordinate_names
-from skyfold.inference.importance.psis import RELIABLE, pareto_k, pareto_smoothed
+from skyfold.inference.frames.unit_or_normal import Coordinates, coordinate_names
+from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k, pareto_smoothed
 from skyfold.inference.importance.quasirandom import student_points
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Weighed:
     @property
     def weights(self) -> np.ndarray:
         """Smoothed weights (n,), normalised."""
-        return np.exp(self.smoothed - logsumexp(self.smoothed))
+        return normalised(self.smoothed)
 
     def log_evidence(self) -> tuple[float, float] | tuple[None, None]:
         """Log evidence and its standard error; None where the weights are not to be trusted."""
@@ -189,9 +190,8 @@ def _weighed(
     # weights that differ by rounding only have no tail
     flat = np.all(good) and np.ptp(raw) < 1e-6
     smoothed = raw if flat else pareto_smoothed(raw)
-    weights = np.exp(smoothed - np.max(smoothed))
     bound = float(np.mean(raw)), float(np.std(raw[good]) / np.sqrt(len(raw)))
-    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    effective = kish(np.exp(smoothed - np.max(smoothed)))
     khat = 0.0 if flat else pareto_k(raw)
     x = np.where(np.isfinite(x), x, 0.0)
     return Weighed(z, x, likelihood, raw, smoothed, khat, effective, bound, normalised)
@@ -204,9 +204,9 @@ def scouts(n: int, ndim: int, rng: np.random.Generator) -> np.ndarray:
 
 def log_scouts(e: np.ndarray) -> np.ndarray:
     """Log density (n,) of `scouts` at standard coordinates (n, ndim)."""
-    ndim, nu = e.shape[1], 2.0 * _PAIRS
-    constant = gammaln((nu + ndim) / 2) - gammaln(nu / 2) - 0.5 * ndim * np.log(nu * np.pi) - ndim * np.log(_WIDENED)
-    return constant - 0.5 * (nu + ndim) * np.log1p(np.sum((e / _WIDENED) ** 2, axis=1) / nu)
+    ndim = e.shape[1]
+    wide = Mixture.one(np.zeros(ndim), _WIDENED * np.eye(ndim), Coordinates(np.zeros(ndim, bool)), _PAIRS)
+    return wide.log_density_at(e)
 
 
 def walked(judged: Judged, look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seed: int) -> Judged:

@@ -1,4 +1,4 @@
-"""Pareto k-hat: whether importance weights can be trusted.
+"""Importance weights: how many draws they are worth, and whether they can be trusted (Pareto k-hat).
 
 The largest weights are fitted by a generalised Pareto distribution; its shape k tells how heavy their tail is. Below
 0.7 importance sampling estimates are reliable at practical sample sizes (Vehtari, Simpson, Gelman, Yao & Gabry 2024,
@@ -12,6 +12,17 @@ from scipy.optimize import brentq
 
 #: Largest k-hat at which weighted draws are accepted.
 RELIABLE = 0.7
+
+
+def normalised(log_weights: np.ndarray) -> np.ndarray:
+    """Weights that sum to one."""
+    weights = np.exp(log_weights - np.max(log_weights))
+    return weights / weights.sum()
+
+
+def kish(weights: np.ndarray) -> float:
+    r"""Effective number of draws of weights, :math:`(\sum w)^2 / \sum w^2` (Kish 1965, Survey Sampling)."""
+    return float(np.sum(weights) ** 2 / np.maximum(np.sum(np.square(weights)), 1e-300))
 
 
 def pareto_k(log_weights: np.ndarray) -> float:

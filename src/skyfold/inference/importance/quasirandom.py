@@ -38,7 +38,9 @@ def normal_points(n: int, dimension: int, rng: np.random.Generator) -> np.ndarra
 
 
 def student_points(n: int, dimension: int, pairs: int, rng: np.random.Generator) -> np.ndarray:
-    """Standard Student-t points (n, dimension) with ``2 * pairs`` degrees of freedom."""
+    """Standard Student-t points (n, dimension) with ``2 * pairs`` degrees of freedom; normal ones for 0 pairs."""
+    if not pairs:
+        return normal_points(n, dimension, rng)
     u = uniform_points(n, dimension + pairs, rng)
     chi2 = -2.0 * np.log(u[:, dimension:]).sum(axis=1)
     return ndtri(u[:, :dimension]) * np.sqrt(2.0 * pairs / chi2)[:, None]

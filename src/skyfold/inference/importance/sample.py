@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Coordinates
-from skyfold.inference.importance.mixture import PAIRS, Mixture, log_sum
-from skyfold.inference.importance.psis import pareto_k
+from skyfold.inference.importance.mixture import Mixture, log_sum
+from skyfold.inference.importance.psis import kish, normalised, pareto_k
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,11 @@ class WeightedSample:
 
     def weights(self) -> np.ndarray:
         """Normalised weights (n,)."""
-        log_weights = self.log_weights
-        w = np.exp(log_weights - np.max(log_weights))
-        return w / w.sum()
+        return normalised(self.log_weights)
 
     def effective(self) -> float:
-        """Kish effective sample size, 1 / sum of squared normalised weights."""
-        return float(1.0 / np.sum(self.weights() ** 2))
+        """Kish effective sample size."""
+        return kish(self.weights())
 
     def pareto_k(self) -> float:
         """Pareto k-hat of the weights."""
@@ -176,21 +174,18 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
     weights = sample.weights()
     use = weights > 1e-3 / len(weights)
     z, w = mixture.coordinates.from_latent(sample.z[use]), weights[use]
-    distances = mixture.distance(z)
-    logs = mixture.component_log_density(z)
-    share = np.exp(logs - log_sum(logs.copy())) * w
-    ndim, nu = z.shape[1], 2.0 * PAIRS
+    share, pulls = mixture.shares(z)
+    ndim = z.shape[1]
     new_weights, means, roots = [], [], []
-    for k, own in enumerate(share):
-        total = own.sum()
-        effective = total**2 / max(np.sum(own**2), 1e-300)
+    for k, own in enumerate(share * w):
+        total, effective = own.sum(), kish(own)
         if effective < 2.0 * ndim + 2.0:
             if total > 1e-3:
                 new_weights.append(total)
                 means.append(mixture.means[k])
                 roots.append(mixture.roots[k])
             continue
-        pull = own * (nu + ndim) / (nu + distances[k])
+        pull = own * pulls[k]
         mean = pull @ z / pull.sum()
         offset = z - mean
         scale = (pull[:, None] * offset).T @ offset / total
@@ -215,12 +210,7 @@ def defended(mixture: Mixture, share: float, inflation: float, prior: float = 0.
     inflation : factor on their widths.
     prior : share of the prior.
     """
-    wide = Mixture(
-        np.concatenate([(1.0 - share) * mixture.weights, share * mixture.weights]),
-        np.concatenate([mixture.means, mixture.means]),
-        np.concatenate([mixture.roots, inflation * mixture.roots]),
-        mixture.coordinates,
-    )
+    wide = mixture.defended(share, inflation)
     return Defended(wide, prior) if prior else wide
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from skyfold.inference.density import CHUNK, evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
-from skyfold.inference.importance.mixture import PAIRS, Mixture, log_sum
+from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.sample import WeightedSample
 
 if TYPE_CHECKING:
@@ -111,15 +111,12 @@ def fitted(t: np.ndarray, coordinates: Coordinates, rng: np.random.Generator) ->
     means = white[_far_apart(white, k, rng)]
     roots = np.broadcast_to(np.eye(ndim) * k ** (-1.0 / ndim), (k, ndim, ndim)).copy()
     weights = np.full(k, 1.0 / k)
-    nu = 2.0 * PAIRS
     lean = (ndim + 2.0) * _KEPT
     for _ in range(_ITERATIONS):
         mixture = Mixture(weights, means, roots, coordinates)
-        distance = mixture.distance(white)
-        logs = mixture.component_log_density(white)
-        share = np.exp(logs - log_sum(logs.copy()))
+        share, pull = mixture.shares(white)
         total = share.sum(axis=1)
-        pull = share * (nu + ndim) / (nu + distance)
+        pull *= share
         means = pull @ white / pull.sum(axis=1)[:, None]
         scales = []
         for j in range(k):

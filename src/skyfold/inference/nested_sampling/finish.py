@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.importance.psis import kish, normalised
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.landscape import landscape
@@ -45,8 +46,7 @@ def weighted_draws(
     found = maxima(
         posterior, z, log_likelihood, log_weights, evidence[0], points=method.screen, starts=method.starts, seed=seed
     )
-    weights = np.exp(log_weights - np.max(log_weights))
-    effective = float(weights.sum() ** 2 / np.sum(weights**2))
+    effective = kish(normalised(log_weights))
     said = [*found.missed, *messages]
     if effective < LEAST_EFFECTIVE:
         said.append(f"only {effective:.0f} effective draws, below {LEAST_EFFECTIVE:.0f}: use more live points")
@@ -116,11 +116,10 @@ def maxima(
     bests = [land.best, refine(posterior, found[1], starts)]
     highest = max(found, key=lambda modes: modes.value[0])
     best = max(bests, key=lambda modes: modes.log_likelihood[0])
-    weights = np.exp(log_weights - np.max(log_weights))
     return Maxima(
         best=best_of(posterior, best, z, log_likelihood, starts),
         mode=highest.z[0],
         modes=max(len(m.z) for m in found),
         evaluations=land.evaluations + found[1].evaluations + bests[1].evaluations,
-        missed=missed_by(z, weights, found[0].parts, log_evidence, cure="use more live points"),
+        missed=missed_by(z, normalised(log_weights), found[0].parts, log_evidence, cure="use more live points"),
     )
