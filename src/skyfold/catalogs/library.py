@@ -13,7 +13,7 @@ import numpy as np
 from skyfold.catalogs.engine import BLOCK, expected_at
 from skyfold.catalogs.problem import Problem
 from skyfold.inference.importance.psis import kish
-from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.search.quasirandom import normal_points
 
 #: Draws of a half that the other's proposals are tested at, those that take part in an object's own draws, and heaviest
 #: ones among which a half with few is tempered.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from skyfold.inference.convergence.missed_modes import incomplete
 from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
@@ -87,7 +88,7 @@ class Auto:
             log_likelihood=sample.likelihood[None],
             log_weights=sample.log_weights[None],
             converged=search.complete,
-            messages=() if search.complete else (search.complaint(),),
+            messages=incomplete(len(modes.z), search.unseen),
             seed=seed,
             evaluations=spent,
             log_evidence=log_evidence,
@@ -145,7 +146,7 @@ class Auto:
     def _rounds(self, land: Landscape, seed: int) -> tuple[Adaptation, Modes | None]:
         """Weighted draws before the first round, and the best fit where it was found by the way."""
         posterior, modes = land.posterior, _relevant(land.modes)
-        laplace = Laplace.at(posterior, modes)
+        laplace = Laplace.at(posterior, *modes.parts)
         mixture = Mixture.around(laplace)
         ridges, best = probe(posterior, modes.z, mixture, laplace.log_evidence, self.starts)
         rng = np.random.default_rng([seed, 2])

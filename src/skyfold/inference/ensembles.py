@@ -20,17 +20,15 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.chains.ensemble_moves import Metropolis, Slice
-from skyfold.inference.convergence.missed_ridges import unvisited
-from skyfold.inference.convergence.mixing import LEAST_ESS, WORST_RHAT
+from skyfold.inference.convergence.chain_draws import judged_chains
+from skyfold.inference.convergence.populations import of_walkers
 from skyfold.inference.convergence.walker_history import integrated_time, judge
-from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend, log_density
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.modes import best_fit
-from skyfold.inference.search.scattered_starts import incomplete, scatter
+from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -284,23 +282,7 @@ class _Verdict:
         return cls(latent, {**quality, "tau": tau * walkers.thin, "length": len(used) / tau})
 
     def complaints(self) -> tuple[str, ...]:
-        found, q = [], self.quality
-        if "interrupted" in q:
-            found.append("sampling was interrupted; what was drawn is kept")
-        if not q["length"] >= ENOUGH:
-            found.append(
-                f"the run has the length of {q['length']:.0f} autocorrelation times of {q['tau']:.0f} steps, not "
-                f"{ENOUGH:.0f}: raise max_steps, or use nuts"
-            )
-        if not q["rhat"] < WORST_RHAT:
-            found.append(
-                f"R-hat {q['rhat']:.3f} between ensembles is not below {WORST_RHAT}: they disagree; raise max_steps"
-            )
-        if not q["ess"] > LEAST_ESS:
-            found.append(
-                f"the smallest effective sample size is {q['ess']:.0f}, below {LEAST_ESS:.0f}: raise max_steps"
-            )
-        return tuple(found)
+        return of_walkers(self.quality, ENOUGH)
 
 
 def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
@@ -334,28 +316,21 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
             raise
         verdict = _Verdict.of(walkers)
         verdict.quality["interrupted"] = 1.0
-    messages = (*incomplete(walkers.modes, float(walkers.unseen)), *verdict.complaints())
-    flat = verdict.latent.reshape(-1, posterior.ndim)
-    lacking, looked = unvisited(posterior, walkers.mode, flat, method.starts, seed)
-    messages = (*messages, *lacking)
-    _, likelihood = evaluate(posterior, flat)
-    ratio = float(walkers.counts[0] / max(walkers.counts[1], 1.0))
-    return Draws(
-        method=method.name,
-        latent=verdict.latent,
-        log_likelihood=likelihood.reshape(verdict.latent.shape[:2]),
-        converged=not messages,
-        messages=messages,
+    return judged_chains(
+        method,
+        posterior,
+        walkers,
+        verdict.latent,
+        verdict.complaints(),
         seed=seed,
-        evaluations=walkers.spent + likelihood.size + looked,
-        best=best_fit(posterior, walkers.best, flat, likelihood, method.starts),
-        mode=walkers.mode,
+        evaluations=walkers.spent + verdict.latent[..., 0].size,
         diagnostics={
             **verdict.quality,
             "steps": walkers.done,
             "walkers": walkers.u.shape[1],
-            "expansions" if isinstance(method, ESS) else "acceptance": ratio,
-            "modes": walkers.modes,
+            "expansions" if isinstance(method, ESS) else "acceptance": float(
+                walkers.counts[0] / max(walkers.counts[1], 1.0)
+            ),
         },
-        seconds=clock.seconds(),
+        clock=clock,
     )

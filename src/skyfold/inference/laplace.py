@@ -20,10 +20,12 @@ from scipy.special import logsumexp
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
+from skyfold.inference.convergence.approximations import of_normals
+from skyfold.inference.convergence.missed_modes import incomplete
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames import unit_or_normal
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k
+from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
@@ -35,12 +37,6 @@ from skyfold.kernel import Kernel
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
-#: Differences of means (in standard deviations) and of standard deviations (relative) that are passed over.
-_CLOSE, _CLOSE_SD = 0.1, 0.05
-#: Efficiency of the weights below which nothing is read from them.
-_FEW = 0.01
-#: Effective draws that corrected ones must reach.
-_LEAST_ESS = 400.0
 #: Most Newton steps from the mode in latent coordinates to that in the coordinates of the approximation.
 _STEPS = 12
 #: How far outside the prior's support a normal may be centred (in its standard deviations), tried in turn until at
@@ -90,11 +86,12 @@ class Laplace:
         density, likelihood = evaluate(posterior, z)
         log_weights = density - expansions.mixture.log_density(z)
         quality = _quality(where.from_latent(z), log_weights)
-        true_evidence, error = _log_evidence(log_weights, drawn)
+        true_evidence, error = log_evidence(log_weights, drawn)
         own_evidence = float(logsumexp(expansions.log_masses) + np.log(len(z) / drawn))
-        messages = _complaints(quality, self.corrected, true_evidence - own_evidence)
-        if not search.complete:
-            messages = (search.complaint(), *messages)
+        messages = (
+            *incomplete(len(modes.z), search.unseen),
+            *of_normals(quality, self.corrected, true_evidence - own_evidence),
+        )
         notes = (
             ("the Hessian is not positive definite at a mode: the Fisher metric was used there",) if indefinite else ()
         )
@@ -291,35 +288,3 @@ def _quality(t: np.ndarray, log_weights: np.ndarray) -> dict[str, float]:
         "mean_offset": float(np.max(np.abs(mean - true_mean) / np.maximum(true_sd, floor))),
         "sd_offset": float(np.max(np.abs(sd / np.maximum(true_sd, floor) - 1.0))),
     }
-
-
-def _log_evidence(log_weights: np.ndarray, drawn: int) -> tuple[float, float]:
-    """Log evidence of `drawn` draws, of which those with a weight are given, and its error by the delta method."""
-    value = float(logsumexp(log_weights) - np.log(drawn))
-    ratio = np.exp(log_weights - value)
-    variance = np.sum(ratio**2) / drawn - 1.0
-    return value, float(np.sqrt(max(variance, 0.0) / drawn))
-
-
-def _complaints(quality: dict[str, float], corrected: bool, evidence_offset: float) -> tuple[str, ...]:
-    """Why the draws must not be used as they are."""
-    found = []
-    off = (
-        f"against the weighted draws its mean is off by up to {quality['mean_offset']:.2g} standard deviations, its "
-        f"standard deviation by up to {100 * quality['sd_offset']:.0f}%, its log evidence by {evidence_offset:+.2g}"
-    )
-    if not quality["khat"] < RELIABLE:
-        # a handful of draws with all the weight tells nothing
-        how = f"{off}, if these weights can be trusted at all; " if quality["efficiency"] > _FEW else ""
-        found.append(
-            f"the posterior is far from normal: k-hat {quality['khat']:.2f} is not below {RELIABLE}, the weights are "
-            f"{100 * quality['efficiency']:.2g}% efficient; {how}use 'auto' or 'nuts'"
-        )
-    elif not corrected and (quality["mean_offset"] > _CLOSE or quality["sd_offset"] > _CLOSE_SD):
-        found.append(f"the posterior is not normal: {off}; use Laplace(corrected=True)")
-    if corrected and quality["effective"] < _LEAST_ESS:
-        found.append(
-            f"the effective sample size is {quality['effective']:.0f}, below {_LEAST_ESS:.0f}: raise draws, or use "
-            "'auto'"
-        )
-    return tuple(found)

@@ -17,26 +17,22 @@ from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.convergence.approximations import judged_draws
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.judged import (
-    WALKS,
     Judged,
     check_correction,
-    judge,
     log_scouts,
     scouts,
     walked,
     weigh,
 )
-from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.landscape import landscape
-from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
-from skyfold.inference.search.scattered_starts import incomplete
+from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.variational.flat_coordinates import blocks, sampled, solved, standard
 
 if TYPE_CHECKING:
@@ -110,51 +106,30 @@ class MGVI:
             checkpoint.save(**state)
         root = self._root(posterior, state["mean"])
         judged, misses, solving = self._judged(posterior, np.asarray(state["mean"]), root, seed)
-        sound, messages = judge(posterior, judged, self.correction, 'sf.VI(family="flow") or sf.NUTS()')
-        settled = bool(state["moved"] <= self.tolerance)
-        if not settled:
-            messages = (
-                f"the mean still moves by {float(state['moved']):.3f} sd after {self.rounds} rounds: raise rounds",
-                *messages,
-            )
+        own = []
         if misses > _MISSES:
-            messages = (
+            own.append(
                 f"{100 * misses:.0f}% of the samples do not solve the equation of the coordinates: the metric varies "
-                "too much for geoVI; use sf.NUTS()",
-                *messages,
+                "too much for geoVI; use sf.NUTS()"
             )
-        unseen, found = float(state["unseen"]), len(np.asarray(state["modes"]))
-        z, likelihood, log_weights = judged.kept(self.correction)
-        weights = np.ones(len(z)) if log_weights is None else np.exp(log_weights - np.max(log_weights))
-        modes = np.asarray(state["modes"]), np.asarray(state["values"]), np.asarray(state["metrics"])
-        missed = missed_by(z, weights, modes, None, cure="use sf.Auto() or sf.NUTS()") if found > 1 else ()
-        messages = (*incomplete(found, unseen), *missed, *messages)
-        covered = not missed and unseen <= MOST_UNSEEN
-        log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
+        if not state["moved"] <= self.tolerance:
+            own.append(
+                f"the mean still moves by {float(state['moved']):.3f} sd after {self.rounds} rounds: raise rounds"
+            )
         # a metric takes a derivative along every coordinate
         gradients = int(state["steps"]) * len(base) * (posterior.ndim + 1) + int(state["solving"]) + solving
-        draws = Draws(
-            method=self.name,
-            latent=z[None],
-            log_likelihood=likelihood[None],
-            log_weights=None if log_weights is None else log_weights[None],
-            converged=sound and settled and misses <= _MISSES and covered,
-            messages=messages,
+        draws, _ = judged_draws(
+            self,
+            posterior,
+            judged,
+            state,
+            tuple(own),
+            correction=self.correction,
+            richer='sf.VI(family="flow") or sf.NUTS()',
             seed=seed,
-            evaluations=int(state["spent"]) + gradients + len(judged.pool.raw) + WALKS,
             gradients=gradients,
-            log_evidence=log_evidence,
-            log_evidence_error=None if error is None else float(np.hypot(error, unseen)),
-            best=best_fit(posterior, np.asarray(state["best"]), z, likelihood, self.starts),
-            mode=np.asarray(state["modes"])[0],
-            diagnostics={
-                **judged.diagnostics(),
-                "rounds": int(state["rounds"]),
-                "moved": float(state["moved"]),
-                "unsolved": misses,
-                "modes": found,
-            },
-            seconds=clock.seconds(),
+            diagnostics={"rounds": int(state["rounds"]), "moved": float(state["moved"]), "unsolved": misses},
+            clock=clock,
         )
         if self.correction != "mcmc":
             return draws

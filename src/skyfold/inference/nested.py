@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from skyfold.errors import NonFiniteModelWarning, SkyfoldError
+from skyfold.inference.convergence.populations import of_live_points
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import coordinate_names
 from skyfold.inference.nested_sampling.blackjax_steps import advance as step
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
 
 #: Prior draws per live point after which the search for points of finite likelihood is given up.
 _PATIENCE = 200
-#: What a run must reach to be called converged: insertion ranks no less probable than this, ranks of new points less
-#: correlated than this with those of the points they set out from, and no more than this share of slice steps that
-#: found no other point.
-LEAST_PVALUE, MOST_KINSHIP, MOST_STUCK = 1e-3, 0.1, 0.01
-#: Independent draws that are left at least once families count as one (as many as live points, if these are fewer), and
-#: error of the share of a mode at most.
-LEAST_INDEPENDENT, MOST_SHARE_ERROR = 400.0, 0.1
 #: Correlation of new points with those they set out from above which there are more sweeps, how many times more at
 #: most, fall of it that these must bring, and correlation below which there are fewer again.
 _REMEMBERED, _LONGEST, _FALL, _FORGOTTEN = 0.5, 4, 0.1, 0.3
@@ -133,40 +127,19 @@ class Nested:
         value, error = value + inside, float(np.hypot(error, np.sqrt(1.0 / self.live - 1.0 / run.drawn)))
         pvalue = insertion_pvalue(run.ranks, 10 * self.live)
         kinship = float(np.corrcoef(run.ranks, run.parents)[0, 1]) if len(run.ranks) > 1 else 0.0
-        stuck = run.stuck / max(run.slices, 1)
         coordinates = coordinate_names(posterior)
-        messages = []
-        if interrupted:
-            messages.append("sampling was interrupted; what was drawn is kept")
-        if not run.finished:
-            messages.append(
-                f"{100 * run.left:.2g}% of the evidence is still in the live points, more than the "
-                f"{100 * self.remainder:.2g}% asked for: raise max_steps"
-            )
-        if pvalue < LEAST_PVALUE:
-            messages.append(
-                f"the ranks of new points among the live ones are uneven (p = {pvalue:.1g}): new points are no fair "
-                "draws, evidence and draws may be off; use more sweeps or live points"
-            )
-        if kinship > MOST_KINSHIP:
-            messages.append(
-                f"the ranks of new points follow those of the points they set out from (correlation {kinship:.2f}): "
-                "the errors are larger than they say; use more sweeps"
-            )
-        if stuck > MOST_STUCK:
-            messages.append(f"{100 * stuck:.1f}% of the slice steps found no point above the contour: use more sweeps")
-        least = min(LEAST_INDEPENDENT, self.live)
-        if related.effective < least:
-            messages.append(
-                f"new points stay near those they set out from: the draws tell the mean of "
-                f"{coordinates[related.worst]} no better than {related.effective:.0f} independent ones, below "
-                f"{least:.0f}; use more live points or sweeps"
-            )
-        if related.share_error > MOST_SHARE_ERROR:
-            messages.append(
-                f"the shares of two modes apart in {coordinates[related.split]} are known to {related.share_error:.2f} "
-                "only: use more live points"
-            )
+        quality: dict[str, Any] = {
+            "finished": run.finished,
+            "left": run.left,
+            "insertion_p": pvalue,
+            "kinship": kinship,
+            "stuck": run.stuck / max(run.slices, 1),
+            "independent": related.effective,
+            "worst": coordinates[related.worst],
+            "share_error": related.share_error,
+            "split": coordinates[related.split],
+            **({"interrupted": 1.0} if interrupted else {}),
+        }
         return weighted_draws(
             self,
             posterior,
@@ -177,19 +150,16 @@ class Nested:
             seed=seed,
             clock=clock,
             evaluations=int(run.spent),
-            messages=messages,
+            messages=of_live_points(self, quality),
             diagnostics={
-                "insertion_p": pvalue,
-                "kinship": kinship,
-                "independent": related.effective,
-                "share_error": related.share_error,
+                **{name: quality[name] for name in ("insertion_p", "kinship", "independent", "share_error")},
                 "evidence_error_families": of_families,
                 "sweeps": run.slices / max(len(run.dead) * posterior.ndim, 1),
                 "information": information,
                 "remainder": float(run.left),
                 "live": self.live,
                 "steps": int(run.steps),
-                "stuck": float(stuck),
+                "stuck": float(quality["stuck"]),
                 "used_evaluations": int(run.used),
             },
         )

@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.convergence.approximations import of_paths
+from skyfold.inference.convergence.missed_modes import incomplete, missed_by
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k, pareto_smoothed
-from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k, pareto_smoothed
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
+from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.search.screening import choose_starts
 from skyfold.kernel import Kernel
 
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 #: Latent dimensions up to which paths run in the frame of the Laplace approximation.
 _DENSE = 200
-#: Effective draws to reach.
-_LEAST_ESS = 400.0
 #: Share of the draws that all paths have in equal parts, whatever their lower bounds.
 _LEAST_SHARE = 0.2
 #: Share of the draws of wide copies of the normals, and how much wider these are, so that no tail goes unseen.
@@ -129,13 +127,11 @@ class Pathfinder:
         log_weights = pareto_smoothed(raw)
         weights = normalised(log_weights)
         effective = kish(weights)
-        evidence = float(logsumexp(raw) - np.log(len(raw)))
-        error = float(np.std(np.exp(raw - evidence)) / np.sqrt(len(raw)))
-        messages = _complaints(khat, effective, len(raw))
+        evidence, error = log_evidence(raw, len(raw))
+        messages = of_paths(khat, effective, len(raw))
         if modes is not None and len(modes.z) > 1:
-            messages = (*missed_by(z, weights, modes.parts, evidence, cure="use 'auto'"), *messages)
-        if searched and not land.search.complete:
-            messages = (land.search.complaint(), *messages)
+            missed = missed_by(z, weights, modes.parts, evidence, cure="use 'auto'")
+            messages = (*incomplete(len(modes.z), land.search.unseen), *missed, *messages)
         steps = np.count_nonzero(np.any(np.diff(np.asarray(paths[0]), axis=1), axis=2), axis=1)
         # each step takes at least one gradient in the line search and one more at its end
         gradients = int(np.sum(steps)) * 2
@@ -284,17 +280,3 @@ def _leave(frame: Frame, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @jit
 def _to_latent(bend: Bend, v: jax.Array) -> jax.Array:
     return jax.vmap(lambda one: bend.latent(one)[0])(v)
-
-
-def _complaints(khat: float, effective: float, n: int) -> tuple[str, ...]:
-    found = []
-    if not khat < RELIABLE:
-        found.append(
-            f"k-hat {khat:.2f} of the importance weights is not below {RELIABLE}, and they are "
-            f"{100 * effective / n:.1f}% efficient: no path comes close enough to the posterior; use 'auto' or 'nuts'"
-        )
-    if effective < _LEAST_ESS:
-        found.append(
-            f"the effective sample size is {effective:.0f}, below {_LEAST_ESS:.0f}: raise draws, or use 'auto'"
-        )
-    return tuple(found)

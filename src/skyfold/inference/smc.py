@@ -18,7 +18,8 @@ from scipy.special import logsumexp, stdtrit
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.chains.particle_moves import correlation, fit, move, prior_mixture
-from skyfold.inference.convergence.mixing import LEAST_ESS, WORST_RHAT, measure
+from skyfold.inference.convergence.mixing import LEAST_ESS, WORST_RHAT, least_ess, measure
+from skyfold.inference.convergence.populations import of_particles
 from skyfold.inference.convergence.stein import complaint, departures
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
@@ -293,7 +294,7 @@ def _enough(method: SMC, swarm: _Swarm, quality: dict[str, float]) -> bool:
     if len(swarm.kept) < method.rounds:
         return False
     quality.update(measure(swarm.latent()))
-    good = quality["rhat"] < WORST_RHAT and min(quality["ess"], quality["ess_tail"]) > LEAST_ESS
+    good = quality["rhat"] < WORST_RHAT and least_ess(quality) > LEAST_ESS
     return good or len(swarm.kept) >= method.max_rounds
 
 
@@ -312,7 +313,7 @@ def _finished(
     error = max(scatter, float(np.sqrt(swarm.variance.mean() / populations)))
     table = dict(zip(_COLUMNS, swarm.history.T, strict=True))
     departure, its_error = departures(posterior, latent)
-    messages = (*_complaints(method, quality, table), *complaint(posterior, departure, its_error))
+    messages = (*of_particles(method, quality, table), *complaint(posterior, departure, its_error))
     return Draws(
         method=method.name,
         latent=latent,
@@ -341,32 +342,3 @@ def _finished(
         },
         seconds=clock.seconds(),
     )
-
-
-def _complaints(method: SMC, quality: dict[str, float], table: dict[str, np.ndarray]) -> tuple[str, ...]:
-    found = []
-    if "interrupted" in quality:
-        found.append("sampling was interrupted; what was drawn is kept")
-    stuck = table["correlation"] > method.correlation
-    if stuck.any():
-        found.append(
-            f"at {stuck.sum()} of {len(stuck)} temperatures {method.max_steps} steps did not decorrelate the particles "
-            f"(worst correlation {table['correlation'].max():.2f}, {method.correlation} wanted): raise max_steps"
-        )
-    worst = table["effective"].min()
-    if worst < 0.5 * method.keep:
-        found.append(
-            f"a step of the temperature left {100 * worst:.2g}% of effective particles: raise max_temperatures"
-            if len(table["power"]) >= method.max_temperatures
-            else f"the likelihood is finite at so few draws of the prior that {100 * worst:.2g}% were effective: "
-            "raise particles"
-        )
-    if not quality["rhat"] < WORST_RHAT:
-        found.append(
-            f"R-hat {quality['rhat']:.3f} between populations is not below {WORST_RHAT}: they disagree; "
-            "raise particles or max_rounds"
-        )
-    least = min(quality["ess"], quality["ess_tail"])
-    if not least > LEAST_ESS:
-        found.append(f"the smallest effective sample size is {least:.0f}, below {LEAST_ESS:.0f}: raise particles")
-    return tuple(found)

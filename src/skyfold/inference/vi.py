@@ -19,29 +19,26 @@ from scipy.special import logsumexp
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.convergence.approximations import judged_draws
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
 from skyfold.inference.frames.whitened import Bend, Frame
 from skyfold.inference.importance.judged import (
     CORRECTIONS,
     WALKED,
-    WALKS,
     Judged,
     check_correction,
-    judge,
     log_scouts,
     scouts,
     walked,
     weigh,
 )
-from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.landscape import landscape
-from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
-from skyfold.inference.search.scattered_starts import incomplete
+from skyfold.inference.search.modes import MOST_UNSEEN
+from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.variational.elbo import STEPS, Ascent, Optimiser, first_state
 from skyfold.inference.variational.guides import FAMILIES, Guide, log_normal
 
@@ -173,43 +170,21 @@ class VI:
             progress.update(fit.done * STEPS, f"ELBO {fit.history[-1]:.2f}")
             checkpoint.save(**fit.state())
         judged = self._judged(posterior, fit, seed)
-        richer = "sf.NUTS()" if self.family == "flow" else 'family="flow", or sf.NUTS()'
-        correction = "psis" if self.correction == "adaptive" else self.correction
-        sound, messages = judge(posterior, judged, correction, richer)
-        z, likelihood, log_weights = judged.kept(correction)
-        if not fit.settled:
-            messages = (f"the ELBO still rose after {self.steps} steps: raise steps", *messages)
-        weights = np.ones(len(z)) if log_weights is None else np.exp(log_weights - np.max(log_weights))
-        parts = fit.modes, fit.values, fit.metrics
-        missed = missed_by(z, weights, parts, None, cure="use sf.Auto() or sf.NUTS()") if len(fit.modes) > 1 else ()
-        messages = (*incomplete(len(fit.modes), float(fit.unseen)), *missed, *messages)
-        covered = not missed and fit.unseen <= MOST_UNSEEN
-        log_evidence, error = (None, None) if missed else judged.pool.log_evidence()
-        spent = fit.spent + fit.done * STEPS * self._particles + len(judged.pool.raw) + WALKS
-        draws = Draws(
-            method=self.name,
-            sampler=self.family,
-            latent=z[None],
-            log_likelihood=likelihood[None],
-            log_weights=None if log_weights is None else log_weights[None],
-            converged=bool(sound and fit.settled and covered),
-            messages=messages,
+        draws, trusted = judged_draws(
+            self,
+            posterior,
+            judged,
+            fit.state(),
+            () if fit.settled else (f"the ELBO still rose after {self.steps} steps: raise steps",),
+            correction="psis" if self.correction == "adaptive" else self.correction,
+            richer="sf.NUTS()" if self.family == "flow" else 'family="flow", or sf.NUTS()',
             seed=seed,
-            evaluations=spent,
             gradients=fit.done * STEPS * self._particles,
-            log_evidence=log_evidence,
-            log_evidence_error=None if error is None else float(np.hypot(error, fit.unseen)),
-            best=best_fit(posterior, fit.best, z, likelihood, self.starts),
-            mode=fit.modes[0],
-            diagnostics={
-                **judged.diagnostics(),
-                "elbo_history": np.array(fit.history),
-                "steps": fit.done * STEPS,
-                "modes": len(fit.modes),
-            },
-            seconds=clock.seconds(),
+            diagnostics={"elbo_history": np.array(fit.history), "steps": fit.done * STEPS},
+            clock=clock,
         )
-        if self.correction == "adaptive" and not (sound and covered):
+        draws = replace(draws, sampler=self.family)
+        if self.correction == "adaptive" and not trusted:
             return self._completed(posterior, fit, draws, judged, progress, clock)
         if self.correction != "mcmc":
             return draws

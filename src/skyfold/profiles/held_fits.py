@@ -6,7 +6,6 @@ every other maximum (`skyfold.inference.search.scoring`). Many held fits, each w
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,8 +38,6 @@ _BLOCK, _MAX_STEPS = 32, 200
 _EDGE, _NEAR = 0.3, 4.5
 #: Latent distance from the best fit beyond which an unbounded prior is not followed.
 FARTHEST = 60.0
-
-_ascend = inspect.unwrap(scoring.climb_batch)
 
 
 @dataclass(frozen=True)
@@ -286,25 +283,16 @@ def climb_held(
     low, high = posterior.latent_bounds()
     starts = np.where(held, at, starts)
     lower, upper = np.where(held, at, low), np.where(held, at, high)
-    pieces: tuple[list[np.ndarray], ...] = ([], [], [])
+    found = []
     for first in range(0, len(starts), _BLOCK):
         pick = first + np.arange(_BLOCK)
         pick = np.where(pick < len(starts), pick, first)
-        parts = _climb_each(posterior.kernel, starts[pick], lower[pick], upper[pick], _MAX_STEPS)
+        # none is given up for others that are higher
+        block = scoring.climb_between(
+            posterior, starts[pick], lower[pick], upper[pick], with_prior=False, patience=_MAX_STEPS
+        )
         n = min(_BLOCK, len(starts) - first)
-        for kept, part in zip(pieces, parts, strict=True):
-            kept.append(np.asarray(part)[:n])
-    z, value, decrement = (np.concatenate(p) for p in pieces)
+        found.append((block.z[:n], block.value[:n], block.converged[:n]))
+    z, value, converged = (np.concatenate(p) for p in zip(*found, strict=True))
     finite = np.isfinite(value)
-    return z, np.where(finite, value, -np.inf), finite & ((decrement < 1e-6) | np.all(held, axis=1))
-
-
-@jit
-def _climb_each(
-    kernel: Kernel, starts: jax.Array, low: jax.Array, high: jax.Array, max_steps: int
-) -> tuple[jax.Array, ...]:
-    def one(start: jax.Array, low: jax.Array, high: jax.Array) -> tuple[jax.Array, ...]:
-        z, value, _, _, _, decrement, _ = _ascend(kernel, start[None], low, high, 0.0, max_steps)
-        return z[0], value[0], decrement[0]
-
-    return jax.vmap(one)(starts, low, high)
+    return z, np.where(finite, value, -np.inf), finite & (converged | np.all(held, axis=1))

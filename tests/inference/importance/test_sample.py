@@ -11,8 +11,8 @@ from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import pareto_k
-from skyfold.inference.importance.quasirandom import normal_points, student_points, uniform_points
 from skyfold.inference.importance.sample import WeightedSample, defended, refit, split
+from skyfold.inference.search.quasirandom import normal_points, student_points, uniform_points
 
 LATENT = Coordinates(np.zeros(2, dtype=bool))
 

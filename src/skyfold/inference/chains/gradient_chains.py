@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.chains.step_size import fresh_step
-from skyfold.inference.convergence.missed_ridges import unvisited
+from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.mixing import (
     LEAST_ESS,
     MOST_DIVERGENT,
@@ -28,7 +28,6 @@ from skyfold.inference.convergence.mixing import (
     least_ess,
     measure,
 )
-from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
@@ -36,7 +35,6 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
-from skyfold.inference.search.modes import MOST_UNSEEN, best_fit
 from skyfold.inference.search.scoring import linearise
 from skyfold.kernel import Kernel
 
@@ -103,31 +101,17 @@ def run_chains(
             raise
         quality.update(measure(chains.latent()), ebfmi=least_ebfmi(chains.energy), interrupted=1.0)
     latent = chains.latent()
-    _, likelihood = evaluate(posterior, latent.reshape(-1, posterior.ndim))
-    messages = complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1])
-    if chains.unseen > MOST_UNSEEN:
-        share = 1.0 / float(chains.unseen)
-        messages = (f"{chains.modes} modes were found and one in {share:.0f} starts still finds a new one", *messages)
-    lacking, looked = unvisited(posterior, chains.mode, latent.reshape(-1, posterior.ndim), method.starts, seed)
-    messages = (*messages, *lacking)
-    return Draws(
-        method=method.name,
-        latent=latent,
-        log_likelihood=likelihood.reshape(latent.shape[:2]),
-        converged=not messages,
-        messages=messages,
+    return judged_chains(
+        method,
+        posterior,
+        chains,
+        latent,
+        complaints(quality, chains.divergent, latent.shape[0] * latent.shape[1]),
         seed=seed,
-        evaluations=int(chains.spent + chains.gradients) + looked,
+        evaluations=int(chains.spent + chains.gradients),
         gradients=int(chains.gradients),
-        best=best_fit(posterior, chains.best, latent.reshape(-1, posterior.ndim), likelihood, method.starts),
-        mode=chains.mode,
-        diagnostics={
-            **quality,
-            "divergences": int(chains.divergent),
-            "step_size": float(chains.step[0]),
-            "modes": int(chains.modes),
-        },
-        seconds=clock.seconds(),
+        diagnostics={**quality, "divergences": int(chains.divergent), "step_size": float(chains.step[0])},
+        clock=clock,
     )
 
 

@@ -16,17 +16,15 @@ import numpy as np
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
-from skyfold.inference.convergence.missed_ridges import unvisited
+from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.convergence.walker_history import judge
-from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
-from skyfold.inference.search.modes import best_fit
-from skyfold.inference.search.scattered_starts import incomplete, scatter
+from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -71,32 +69,24 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkp
             raise
         quality = {**judge(run.history())[1], "interrupted": 1.0}
     latent = judge(run.history())[0]
-    flat = latent.reshape(-1, posterior.ndim)
-    _, likelihood = evaluate(posterior, flat)
-    messages = incomplete(run.modes, float(run.unseen))
-    messages += complaints(quality, run.divergent, len(run.kept) * method.thin * method.chains)
-    lacking, looked = unvisited(posterior, run.mode, flat, method.starts, seed)
-    messages += lacking
-    return Draws(
-        method=method.name,
-        latent=latent,
-        log_likelihood=likelihood.reshape(latent.shape[:2]),
-        converged=not messages,
-        messages=messages,
+    steps = len(run.kept) * method.thin * method.chains
+    return judged_chains(
+        method,
+        posterior,
+        run,
+        latent,
+        complaints(quality, run.divergent, steps),
         seed=seed,
-        evaluations=run.spent + run.gradients + likelihood.size + looked,
+        evaluations=run.spent + run.gradients + latent[..., 0].size,
         gradients=run.gradients,
-        best=best_fit(posterior, run.best, flat, likelihood, method.starts),
-        mode=run.mode,
         diagnostics={
             **quality,
             "divergences": run.divergent,
-            "acceptance": run.accepted / max(len(run.kept) * method.thin * method.chains, 1),
+            "acceptance": run.accepted / max(steps, 1),
             "chains": method.chains,
-            "modes": run.modes,
             **method.tuner.numbers(run.tuning),
         },
-        seconds=clock.seconds(),
+        clock=clock,
     )
 
 

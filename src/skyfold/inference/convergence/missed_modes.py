@@ -5,16 +5,24 @@ Nested sampling in all its kinds ends in `weighted_draws`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from skyfold.inference.search.modes import MOST_UNSEEN
 
 #: A mode with more than this share of the posterior, by Laplace's approximation, must have draws: at least so many of
 #: what the share promises.
 _SHARE, _FOUND = 0.02, 0.1
+
+
+def incomplete(modes: int, unseen: float) -> tuple[str, ...]:
+    """What to tell a user where new starts of the search still find new modes."""
+    if unseen <= MOST_UNSEEN:
+        return ()
+    return (
+        f"{modes} modes were found and one in {1.0 / unseen:.0f} starts still finds a new one: modes are "
+        "missing. Exchangeable components have as many modes as they have orders: give them priors that do not "
+        "overlap, or tie one to the other",
+    )
 
 
 def missed_by(

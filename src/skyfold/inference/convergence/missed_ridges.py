@@ -52,7 +52,7 @@ def unvisited(
         return (), 0
     rng = np.random.default_rng([seed, 41])
     modes = climb(posterior, np.tile(mode, (starts, 1)))
-    laplace = Laplace.at(posterior, modes)
+    laplace = Laplace.at(posterior, *modes.parts)
     coordinates = laplace.coordinates
     t = coordinates.from_latent(z)
     centre, covariance = t.mean(axis=0), np.atleast_2d(np.cov(t.T))

@@ -37,20 +37,29 @@ def least_ess(quality: dict[str, float]) -> float:
     return min(quality["ess"], quality["ess_tail"])
 
 
+def disagreement(rhat: float, cure: str, groups: str = "") -> tuple[str, ...]:
+    """Message where chains, or groups of that name, disagree."""
+    if rhat < WORST_RHAT:
+        return ()
+    between, who = (f" between {groups}", "they") if groups else ("", "the chains")
+    return (f"R-hat {rhat:.3f}{between} is not below {WORST_RHAT}: {who} disagree; {cure}",)
+
+
+def too_few(effective: float, cure: str, what: str = "the smallest effective sample size") -> tuple[str, ...]:
+    """Message where draws are worth too few independent ones."""
+    if effective > LEAST_ESS:
+        return ()
+    return (f"{what} is {effective:.0f}, below {LEAST_ESS:.0f}: {cure}",)
+
+
+def interruption(quality: dict[str, float]) -> tuple[str, ...]:
+    """Message where the user stopped the run."""
+    return ("sampling was interrupted; what was drawn is kept",) if "interrupted" in quality else ()
+
+
 def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[str, ...]:
     """What keeps chains from being called converged."""
     found = []
-    if "interrupted" in quality:
-        found.append("sampling was interrupted; what was drawn is kept")
-    if not quality["rhat"] < WORST_RHAT:
-        found.append(
-            f"R-hat {quality['rhat']:.3f} is not below {WORST_RHAT}: the chains disagree; draw more or reparametrise"
-        )
-    if not least_ess(quality) > LEAST_ESS:
-        found.append(
-            f"the smallest effective sample size (bulk or tail) is {least_ess(quality):.0f}, below {LEAST_ESS:.0f}: "
-            "draw more"
-        )
     if quality.get("ebfmi", 1.0) < LEAST_EBFMI:
         found.append(
             f"E-BFMI {quality['ebfmi']:.2f} is below {LEAST_EBFMI}: chains move slowly through the energies, and tails "
@@ -58,4 +67,9 @@ def complaints(quality: dict[str, float], divergent: int, total: int) -> tuple[s
         )
     if divergent > MOST_DIVERGENT * total:
         found.append(f"{divergent} divergent transitions: raise target_accept or reparametrise")
-    return tuple(found)
+    return (
+        *interruption(quality),
+        *disagreement(quality["rhat"], "draw more or reparametrise"),
+        *too_few(least_ess(quality), "draw more", "the smallest effective sample size (bulk or tail)"),
+        *found,
+    )

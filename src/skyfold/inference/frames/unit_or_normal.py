@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 if TYPE_CHECKING:
-    from skyfold.inference.search.maxima import Modes
     from skyfold.posterior import Posterior
 
 #: Width of a posterior in the unit interval of its prior below which proposals live in that interval.
@@ -63,15 +62,20 @@ class Laplace:
     heights: np.ndarray
 
     @classmethod
-    def at(cls, posterior: Posterior, modes: Modes) -> Laplace:
-        """Choose the unit interval for bounded priors against which every mode is narrow."""
+    def at(cls, posterior: Posterior, z: np.ndarray, value: np.ndarray, metric: np.ndarray) -> Laplace:
+        """Choose the unit interval for bounded priors against which every mode is narrow.
+
+        Parameters
+        ----------
+        z, value, metric : (n, ndim), (n,), (n, ndim, ndim) modes, their log density and metric (see `Modes.parts`).
+        """
         bounded = posterior.sharply_bounded()
-        data = modes.metric - np.eye(posterior.ndim)
-        width = np.sqrt(np.diagonal(_covariance(data, modes.z, bounded), axis1=1, axis2=2))
+        data = metric - np.eye(posterior.ndim)
+        width = np.sqrt(np.diagonal(_covariance(data, z, bounded), axis1=1, axis2=2))
         unit = bounded & np.all(width < _NARROW, axis=0)
         coordinates = Coordinates(unit)
-        heights = modes.value - coordinates.log_slope(modes.z)
-        return cls(coordinates, coordinates.from_latent(modes.z), _covariance(data, modes.z, unit), heights)
+        heights = value - coordinates.log_slope(z)
+        return cls(coordinates, coordinates.from_latent(z), _covariance(data, z, unit), heights)
 
     @property
     def log_masses(self) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 
 from skyfold.inference.density import evaluate
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.importance.quasirandom import normal_points
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
 from skyfold.inference.importance.short_chains import fitted
+from skyfold.inference.search.quasirandom import normal_points
 
 if TYPE_CHECKING:
     from skyfold.inference.frames.unit_or_normal import Laplace

@@ -14,29 +14,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.convergence.mixing import LEAST_ESS
 from skyfold.inference.density import evaluate
-from skyfold.inference.frames.unit_or_normal import Coordinates, coordinate_names
+from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.importance.psis import RELIABLE, kish, normalised, pareto_k, pareto_smoothed
-from skyfold.inference.importance.quasirandom import student_points
+from skyfold.inference.importance.psis import RELIABLE, kish, log_evidence, normalised, pareto_k, pareto_smoothed
+from skyfold.inference.search.quasirandom import student_points
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior
 
 #: What may be done with the draws of an approximation.
 CORRECTIONS = ("none", "psis", "mcmc")
-#: Relative error of a standard deviation, and shift of a mean in standard deviations, that is reported.
-WORST_SD, WORST_SHIFT = 0.10, 0.10
-#: Share of q's draws at which the posterior is zero that is reported.
-WORST_VOID = 0.01
 #: Half the degrees of freedom of the scouts, and how much wider they are than what they copy.
 _PAIRS, _WIDENED = 4, 1.5
-#: Mass beyond the 5% or 95% point of q, over 5%, that is reported.
-WORST_TAIL = 1.5
 #: Random walks that look for ends of the posterior which the pool does not reach: walkers, offspring of each, steps,
 #: and lengths of these over the posterior's width in one dimension.
 _WALKERS, _OFFSPRING, _STEPS, _LENGTHS = 64, 8, 4, (0.4, 1.0, 2.0, 4.0)
@@ -82,8 +74,7 @@ class Weighed:
         """Log evidence and its standard error; None where the weights are not to be trusted."""
         if not self.normalised or not self.khat < RELIABLE:
             return None, None
-        value = float(logsumexp(self.smoothed) - np.log(len(self.smoothed)))
-        return value, float(np.std(np.exp(self.smoothed - value)) / np.sqrt(len(self.smoothed)))
+        return log_evidence(self.smoothed, len(self.smoothed))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Weighted mean (ndim,) and covariance (ndim, ndim) of `x`."""
@@ -238,62 +229,6 @@ def walked(judged: Judged, look: Callable[[np.ndarray], tuple[np.ndarray, np.nda
         best = np.argsort(log_pool - density)[:_WALKERS]
         x, density, log_pool = x[best], density[best], log_pool[best]
     return replace(judged, beyond=float(np.median(density - log_pool) - largest))
-
-
-def judge(posterior: Posterior, judged: Judged, correction: str, richer: str) -> tuple[bool, tuple[str, ...]]:
-    """Whether the draws may be used as they are handed back, and what must be said of them.
-
-    Parameters
-    ----------
-    correction : what is done to them: "none", "psis" or "mcmc"; chains are judged by themselves.
-    richer : what the user could use in place of this approximation.
-    """
-    faults = judged.faults()
-    names = coordinate_names(posterior)
-    found: list[str] = []
-    error = np.maximum(faults["sd"], 1.0 / faults["sd"]) - 1.0
-    wrong, far, heavy = (int(np.argmax(a)) for a in (error, np.abs(faults["shift"]), faults["tail"]))
-    off = []
-    if error[wrong] > WORST_SD:
-        off.append(f"its sd of {names[wrong]} is {faults['sd'][wrong]:.2f} times that of the weighted draws")
-    if abs(faults["shift"][far]) > WORST_SHIFT:
-        off.append(f"its mean of {names[far]} is {abs(faults['shift'][far]):.2f} sd from that of the weighted draws")
-    if faults["tail"][heavy] > WORST_TAIL:
-        off.append(
-            f"over-confident tail: beyond its 5% or 95% point of {names[heavy]} lies {faults['tail'][heavy]:.1f} times "
-            "that mass"
-        )
-    if not judged.own.khat < RELIABLE:
-        off.insert(0, f"over-confident: k-hat {judged.own.khat:.2f} of its weights is not below {RELIABLE}")
-    void = float(np.mean(~np.isfinite(judged.own.raw)))
-    if void > WORST_VOID:
-        off.append(f"{100 * void:.0f}% of its draws lie where the posterior is zero")
-    if off:
-        remedy = {
-            "none": f'these draws are not corrected: use correction="psis" or "mcmc", or {richer}',
-            "psis": "the weights of the draws make up for it",
-            "mcmc": "the chains make up for it",
-        }
-        found.append(f"the approximation is off ({'; '.join(off)}); {remedy[correction]}")
-    sound = correction == "mcmc" or not off
-    if correction == "psis":
-        good = judged.pool.khat < RELIABLE and judged.pool.effective > LEAST_ESS
-        reached = judged.beyond <= FARTHEST
-        sound = good and reached
-        if good and not reached:
-            found.insert(
-                0,
-                "the corrected draws end before the posterior does: walks from the heaviest come to weights "
-                f'{np.exp(judged.beyond):.0f} times as large as any; use correction="mcmc" or {richer}',
-            )
-        if not good:
-            found = [
-                f"the corrected draws are not to be trusted (k-hat {judged.pool.khat:.2f}, to be below {RELIABLE}; "
-                f'{judged.pool.effective:.0f} effective draws, to be above {LEAST_ESS:.0f}): use correction="mcmc" '
-                f"or {richer}",
-                *(m.replace(remedy["psis"], "the weights do not make up for it") for m in found),
-            ]
-    return sound, tuple(found)
 
 
 def check_correction(correction: str, known: tuple[str, ...] = CORRECTIONS) -> None:

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 from scipy.special import gammaln
 
 from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
-from skyfold.inference.importance.quasirandom import student_points
+from skyfold.inference.search.quasirandom import student_points
 
 #: Half the degrees of freedom of the proposals.
 PAIRS = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import logsumexp
 
 #: Largest k-hat at which weighted draws are accepted.
 RELIABLE = 0.7
@@ -23,6 +24,13 @@ def normalised(log_weights: np.ndarray) -> np.ndarray:
 def kish(weights: np.ndarray) -> float:
     r"""Effective number of draws of weights, :math:`(\sum w)^2 / \sum w^2` (Kish 1965, Survey Sampling)."""
     return float(np.sum(weights) ** 2 / np.maximum(np.sum(np.square(weights)), 1e-300))
+
+
+def log_evidence(log_weights: np.ndarray, drawn: int) -> tuple[float, float]:
+    """Log evidence of `drawn` draws, of which those with a weight are given, and its error by the delta method."""
+    value = float(logsumexp(log_weights) - np.log(drawn))
+    variance = np.sum(np.exp(2.0 * (log_weights - value))) / drawn - 1.0
+    return value, float(np.sqrt(max(variance, 0.0) / drawn))
 
 
 def pareto_k(log_weights: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture, log_sum
-from skyfold.inference.importance.psis import kish, normalised, pareto_k
+from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,8 @@ class WeightedSample:
         if before < self.drawn and self._frozen is not None:
             log_weights = self.density[start:] - self._slope[start:] - self._last[start:]
         else:
-            start, before, log_weights = 0, 0, self.log_weights
-        drawn = self.drawn - before
-        value = float(log_sum(log_weights.copy()) - np.log(drawn))
-        scatter = np.concatenate([np.exp(log_weights - value), np.zeros(drawn - len(log_weights))])
-        return value, float(np.std(scatter) / np.sqrt(drawn))
+            before, log_weights = 0, self.log_weights
+        return log_evidence(log_weights, self.drawn - before)
 
 
 def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:

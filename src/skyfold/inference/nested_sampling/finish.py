@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skyfold.inference.convergence.missed_modes import missed_by
+from skyfold.inference.convergence.mixing import too_few
 from skyfold.inference.importance.psis import kish, normalised
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
@@ -16,9 +18,6 @@ from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts
 from skyfold.posterior import Posterior
-
-#: Effective draws (Kish) below which a run is not called converged.
-LEAST_EFFECTIVE = 400.0
 
 
 def weighted_draws(
@@ -32,7 +31,7 @@ def weighted_draws(
     seed: int,
     clock: Clock,
     evaluations: int,
-    messages: list[str],
+    messages: Sequence[str],
     diagnostics: dict[str, Any],
 ) -> Draws:
     """Draws of a method whose settings have `screen` and `starts`; maxima are added and what is missed is said.
@@ -47,16 +46,15 @@ def weighted_draws(
         posterior, z, log_likelihood, log_weights, evidence[0], points=method.screen, starts=method.starts, seed=seed
     )
     effective = kish(normalised(log_weights))
-    said = [*found.missed, *messages]
-    if effective < LEAST_EFFECTIVE:
-        said.append(f"only {effective:.0f} effective draws, below {LEAST_EFFECTIVE:.0f}: use more live points")
+    few = too_few(effective, "use more live points", "the number of effective draws")
+    said = (*found.missed, *messages, *few)
     return Draws(
         method=method.name,
         latent=z[None],
         log_likelihood=log_likelihood[None],
         log_weights=log_weights[None],
         converged=not said,
-        messages=tuple(said),
+        messages=said,
         seed=seed,
         evaluations=evaluations + found.evaluations,
         log_evidence=evidence[0],

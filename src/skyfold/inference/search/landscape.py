@@ -62,7 +62,7 @@ class Landscape:
     @cached_property
     def laplace(self) -> Laplace:
         """Normal approximations at the modes."""
-        return Laplace.at(self.posterior, self.modes)
+        return Laplace.at(self.posterior, *self.modes.parts)
 
     @property
     def evaluations(self) -> int:

@@ -45,15 +45,6 @@ class Search:
         """Whether new starts stopped finding new modes."""
         return self.unseen <= MOST_UNSEEN
 
-    def complaint(self) -> str:
-        """What to tell a user where the search is not complete."""
-        share = 1.0 / max(self.unseen, 1e-3)
-        return (
-            f"{len(self.modes.z)} modes were found and one in {share:.0f} starts still finds a new one: modes are "
-            "missing. Exchangeable components have as many modes as they have orders: give them priors that do not "
-            "overlap, or tie one to the other"
-        )
-
 
 def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, starts: int) -> Search:
     """Climb from batches of starts until new ones stop finding new modes.

@@ -9,7 +9,6 @@ import numpy as np
 
 from skyfold.inference.frames.whitened import Frame
 from skyfold.inference.search.landscape import landscape
-from skyfold.inference.search.modes import MOST_UNSEEN
 from skyfold.inference.search.scoring import linearise
 
 if TYPE_CHECKING:
@@ -67,10 +66,3 @@ def scatter(posterior: Posterior, n: int, *, screened: int, starts: int, seed: i
     record = land.record()
     record["spent"] += 2 * n * (posterior.ndim + 1)
     return Starts(frame, *frame.enter(t, z, value, gradient), record)
-
-
-def incomplete(modes: int, unseen: float) -> tuple[str, ...]:
-    """What to tell a user if the search for modes was not complete."""
-    if unseen <= MOST_UNSEEN:
-        return ()
-    return (f"{modes} modes were found and one in {1.0 / unseen:.0f} starts still finds a new one",)

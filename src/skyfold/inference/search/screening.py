@@ -8,7 +8,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
-from skyfold.inference.importance.quasirandom import normal_points
+from skyfold.inference.search.quasirandom import normal_points
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

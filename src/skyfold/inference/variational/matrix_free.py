@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference.convergence.approximations import judge
 from skyfold.inference.frames.unit_or_normal import coordinate_names
-from skyfold.inference.importance.judged import judge, weigh
+from skyfold.inference.importance.judged import weigh
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
