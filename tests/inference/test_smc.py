@@ -12,7 +12,7 @@ from toys import Direct, Greybody, Identity, direct, photometry
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
-from skyfold.inference.chains.gradient_chains import particle_moves
+from skyfold.inference.chains import particle_moves
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.running.checkpoint import Checkpoint
