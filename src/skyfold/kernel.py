@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from skyfold.information import linearised
 from skyfold.observation import Observation
 from skyfold.parameters import Parameter, Prior, Reference, normal_cdf, parameters_in, substitute
 
@@ -87,39 +88,26 @@ class Kernel(eqx.Module):
         return jnp.stack([o.statistic(m) for o, m in pairs])
 
     def linearised(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Log-likelihood, its gradient (ndim,) and Fisher metric (ndim, ndim), by one forward Jacobian."""
+        """Log-likelihood, its gradient (ndim,) and the Fisher information (ndim, ndim), see `skyfold.information`."""
+        return linearised(self, z)
 
-        def push(tangent: jax.Array) -> tuple[Any, Any]:
-            return jax.jvp(self.expected, (z,), (tangent,))
+    @property
+    def owners(self) -> int:
+        """Number of observations with parameters of their own."""
+        return sum(any(True for _ in _symbols(o)) for _, o in self.pairs)
 
-        expected, jacobian = jax.vmap(push, out_axes=(None, 0))(jnp.eye(z.size, dtype=z.dtype))
-        value, gradient = jnp.zeros(()), jnp.zeros(z.shape)
-        metric = jnp.zeros((z.size, z.size))
-        for observation, m, j in zip(self.observations(z), expected, jacobian, strict=True):
-            own, slope = jax.value_and_grad(observation.log_likelihood)(m)
-            value = value + own
-            gradient = gradient + j @ slope
-            metric = metric + observation.information(m, j)
-        for number, (_, observation) in enumerate(self.pairs):
-            if any(True for _ in _symbols(observation)):
-                more, information = self._own(z, number, expected[number])
-                gradient, metric = gradient + more, metric + information
-        return value, gradient, metric
+    def beside(self, z: jax.Array, expected: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """Vectors whose derivatives by z are rows of the root of the information beside those of the expected data.
 
-    def _own(self, z: jax.Array, number: int, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Gradient and information from an observation's own parameters where they act beside the expected data.
-
-        An uncertain width of the noise is such a parameter. The information is the sum of the squared scores of the
-        data (Berndt, Hall, Hall & Hausman 1974, Ann. Econ. Soc. Meas. 3, 653).
+        Here they are the log-likelihoods of the data of observations that own parameters, at fixed expected data.
         """
-
-        def scored(y: jax.Array) -> jax.Array:
-            observation = resolved(self.pairs[number][1], dict(enumerate(self.values(y))))
-            each = observation.pointwise if observation.independent else observation.log_likelihood
-            return jnp.atleast_1d(each(expected))
-
-        scores = jax.vmap(lambda tangent: jax.jvp(scored, (z,), (tangent,))[1])(jnp.eye(z.size, dtype=z.dtype))
-        return jnp.sum(scores, axis=1), scores @ scores.T
+        found = []
+        for number, (_, own) in enumerate(self.pairs):
+            if any(True for _ in _symbols(own)):
+                observation = resolved(own, dict(enumerate(self.values(z))))
+                each = observation.pointwise if observation.independent else observation.log_likelihood
+                found.append(jnp.atleast_1d(each(expected[number])))
+        return tuple(found)
 
     def metric(self, z: jax.Array) -> jax.Array:
         """Fisher metric of the data plus that of the prior, (ndim, ndim)."""
@@ -163,13 +151,21 @@ def build_kernel(parameters: list[Parameter], pairs: list[tuple[Any, Observation
 
     for i in range(len(parameters)):
         place(i)
-    kernel = Kernel(priors, stripped, tuple(p.prior.latent_shape for p in parameters), tuple(order))
-    return jax.tree.map(as_array, kernel)
+    return as_arrays(Kernel(priors, stripped, tuple(p.prior.latent_shape for p in parameters), tuple(order)))
 
 
-def as_array(leaf: Any) -> Any:
-    """Turn a number or an array of NumPy into one of JAX."""
-    return jax.device_put(np.asarray(leaf)) if isinstance(leaf, float | int | np.ndarray | np.generic) else leaf
+def as_arrays(tree: Any) -> Any:
+    """Turn numbers and arrays of NumPy into arrays of JAX; the very same array in several places stays one."""
+    known: dict[int, jax.Array] = {}
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            if id(leaf) not in known:
+                known[id(leaf)] = jax.device_put(leaf)
+            return known[id(leaf)]
+        return jax.device_put(np.asarray(leaf)) if isinstance(leaf, float | int | np.generic) else leaf
+
+    return jax.tree.map(convert, tree)
 
 
 def resolved(tree: Any, values: dict[int, jax.Array]) -> Any:

@@ -118,7 +118,8 @@ class Observation(eqx.Module):
         expected : (n,) expected data.
         jacobian : (ndim, n) their derivatives.
         """
-        return (jacobian * self.fisher(expected)) @ jacobian.T
+        rows = jax.vmap(self.whitening(expected))(jacobian)
+        return rows @ rows.T
 
     def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
         """Way from one vector of expected data to another, in coordinates in which the Fisher information is one.

@@ -19,7 +19,8 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
-from skyfold.kernel import Kernel, as_array
+from skyfold.information import LARGE
+from skyfold.kernel import Kernel, as_arrays
 from skyfold.numpyro_bridge.distributions import Computed, prior_of
 from skyfold.numpyro_bridge.observed import Observed, site_data
 from skyfold.numpyro_bridge.run import Call, Site, innermost, is_factor
@@ -82,24 +83,26 @@ class ProgramKernel(Kernel):
         pairs: Any = self.pairs
         return tuple(o.parameters(s.distribution) for (_, o), s in zip(pairs, self._run(z)[2], strict=True))
 
-    def linearised(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Log-likelihood, gradient and metric.
+    def beside(self, z: jax.Array, expected: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        """Rows of sites whose distribution has no Fisher information here, see `Kernel.beside`.
 
-        Poisson sites and normal ones of known standard deviation give Fisher's metric. Others add the curvature of
-        their log-likelihood with its eigenvalues made positive.
+        Up to 200 dimensions they are a root of the curvature of their log-likelihood, its eigenvalues made positive;
+        beyond, their data's scores.
         """
-        value, gradient, metric = super().linearised(z)
         others = [i for i, (_, o) in enumerate(self.pairs) if isinstance(o.likelihood, Observed)]
         if not others:
-            return value, gradient, metric
+            return ()
 
-        def rest(point: jax.Array) -> jax.Array:
-            expected = self.expected(point)
-            return sum((self.pairs[i][1].log_likelihood(expected[i]) for i in others), start=jnp.zeros(()))
+        def each(point: jax.Array) -> tuple[jax.Array, ...]:
+            found = self.expected(point)
+            return tuple(self.pairs[i][1].pointwise(found[i]) for i in others)
 
-        curvature = -jax.hessian(rest)(z)
+        if z.size > LARGE:
+            return each(z)
+        here = jax.lax.stop_gradient(z)
+        curvature = jax.hessian(lambda point: sum(map(jnp.sum, each(point))))(here)
         size, axes = jnp.linalg.eigh(0.5 * (curvature + curvature.T))
-        return value, gradient, metric + (axes * jnp.abs(size)) @ axes.T
+        return (jnp.sqrt(jnp.abs(size)) * (axes.T @ z),)
 
 
 class ProgramPosterior(Posterior):
@@ -192,7 +195,7 @@ class ProgramPosterior(Posterior):
             substitute(tuple(self.pairs.values()), lambda node: Reference(index[node.token])),
         )
         shapes = tuple(f.prior.latent_shape for f in self.parameters)
-        shown, pairs, call = jax.tree.map(as_array, (*parts, self.call))
+        shown, pairs, call = as_arrays((*parts, self.call))
         return ProgramKernel(shown, pairs, shapes, tuple(range(len(shapes))), call, self.names)
 
     @cached_property

@@ -18,17 +18,16 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.search.maxima import Modes
+from skyfold.information import DENSE, LARGE, hessian_product, root, squared
 from skyfold.kernel import Kernel
+
+__all__ = ["DENSE", "LARGE", "ascend", "dense_metric", "slopes"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skyfold.posterior import Posterior
 
-#: Latent dimensions from which this is cheaper than Fisher scoring with dense metrics.
-LARGE = 200
-#: Latent dimensions up to which the dense metric at the maxima is computed.
-DENSE = 2000
 #: Most starts that are followed.
 _STARTS = 4
 #: Probes of the diagonal of the metric, steps between two of them, and steps that L-BFGS remembers.
@@ -156,28 +155,15 @@ def _objective(kernel: Kernel, low: jax.Array, high: jax.Array, weight: float) -
     return value
 
 
-def _product(kernel: Kernel, z: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """Function that multiplies the Fisher metric of the data at z with a vector."""
-    expected, push = jax.linearize(kernel.expected, z)
-    pull = jax.linear_transpose(push, z)
-    fisher = tuple(o.fisher(m) for o, m in zip(kernel.observations(z), expected, strict=True))
-
-    def product(vector: jax.Array) -> jax.Array:
-        return pull(tuple(f * t for f, t in zip(fisher, push(vector), strict=True)))[0]
-
-    return product
-
-
 @jit
 def _scale(kernel: Kernel, z: jax.Array, seed: int) -> jax.Array:
     """Square root of an estimate of the diagonal of the metric, the prior's included."""
-    expected, pull = jax.vjp(kernel.expected, z)
-    fisher = tuple(o.fisher(m) for o, m in zip(kernel.observations(z), expected, strict=True))
+    push = root(kernel, z)
+    shapes, pull = jax.eval_shape(push, z), squared(push, z)[1]
 
     def probe(key: jax.Array) -> jax.Array:
-        keys = jax.random.split(key, len(fisher))
-        signs = (jax.random.rademacher(k, f.shape, f.dtype) for k, f in zip(keys, fisher, strict=True))
-        return pull(tuple(s * jnp.sqrt(f) for s, f in zip(signs, fisher, strict=True)))[0] ** 2
+        keys = jax.random.split(key, len(shapes))
+        return pull(tuple(jax.random.rademacher(k, s.shape, s.dtype) for k, s in zip(keys, shapes, strict=True))) ** 2
 
     diagonal = jnp.mean(jax.lax.map(probe, jax.random.split(jax.random.key(seed), _PROBES)), axis=0)
     return jnp.sqrt(jnp.where(jnp.isfinite(diagonal), diagonal, 0.0) + 1.0)
@@ -237,16 +223,19 @@ def _finish(
 
     def directions(z: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         mask = free(z, gradient)
-        product = _product(kernel, z)
-        _, push = jax.linearize(jax.grad(value_at), z)
+        product = squared(root(kernel, z), z)[0]
+        hessian = hessian_product(value_at, z)
 
         def fisher(v: jax.Array) -> jax.Array:
             return mask * (product(mask * v) + (weight + 1e-10) * v)
 
-        def exact(v: jax.Array) -> jax.Array:
-            return mask * (1e-10 * v - push(mask * v))
-
         scored, _, _, first = _truncated(fisher, mask * gradient, most_products)
+        if hessian is None:
+            return jnp.stack([scored, 0.0 * scored, 0.0 * scored]), scored @ gradient, 2 * first
+
+        def exact(v: jax.Array) -> jax.Array:
+            return mask * (1e-10 * v - hessian(mask * v))
+
         newton, bending, bent, second = _truncated(exact, mask * gradient, most_products)
         size = jnp.linalg.norm(scored) / jnp.maximum(jnp.linalg.norm(bending), 1e-300)
         bending = size * jnp.where(bending @ gradient < 0, -bending, bending)
@@ -310,4 +299,4 @@ def _slopes(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 @jit
 def _metric(kernel: Kernel, z: jax.Array) -> jax.Array:
-    return jax.lax.map(_product(kernel, z), jnp.eye(z.size), batch_size=_COLUMNS)
+    return jax.lax.map(squared(root(kernel, z), z)[0], jnp.eye(z.size), batch_size=_COLUMNS)

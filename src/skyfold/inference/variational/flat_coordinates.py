@@ -21,6 +21,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 
 from skyfold.compiled.jit import jit
+from skyfold.information import rows
 from skyfold.kernel import Kernel
 
 #: Newton steps for one draw at most, and the residual (in standard deviations) at which it is done.
@@ -35,20 +36,17 @@ def lift(kernel: Kernel, centre: jax.Array, z: jax.Array) -> tuple[jax.Array, ..
     return tuple(observation.displacement(start, end) for observation, start, end in ends)
 
 
-def whitening(kernel: Kernel, centre: jax.Array) -> Callable[[jax.Array], tuple[jax.Array, ...]]:
-    """Derivative of x at the centre: a linear function of tangents (ndim,)."""
-    middle, push = jax.linearize(kernel.expected, centre)
-    white = [o.whitening(m) for o, m in zip(kernel.observations(centre), middle, strict=True)]
-    return lambda tangent: tuple(w(change) for w, change in zip(white, push(tangent), strict=True))
-
-
-def rows(kernel: Kernel, centre: jax.Array) -> tuple[jax.Array, ...]:
-    """Derivative of x by z at the centre, (ndim, n) for every observation."""
-    return jax.vmap(whitening(kernel, centre))(jnp.eye(centre.size))
+def lifted(kernel: Kernel, centre: jax.Array, push: Callable[..., Any], z: jax.Array) -> tuple[jax.Array, ...]:
+    """What `lift` says, and of parameters that act beside the expected data the way along the root of the metric."""
+    bent = lift(kernel, centre, z)
+    return (*bent, *push(z - centre)[len(bent) :])
 
 
 def _straight(kernel: Kernel, centre: jax.Array, j: tuple[jax.Array, ...], z: jax.Array, bent: bool) -> jax.Array:
-    x = lift(kernel, centre, z) if bent else tuple(a.T @ (z - centre) for a in j)
+    def push(v: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(a.T @ v for a in j)
+
+    x = lifted(kernel, centre, push, z) if bent else push(z - centre)
     return z - centre + sum((a @ b for a, b in zip(j, x, strict=True)), start=jnp.zeros(z.size))
 
 

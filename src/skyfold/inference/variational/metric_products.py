@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compiled.jit import jit
-from skyfold.inference.variational.flat_coordinates import lift, whitening
+from skyfold.inference.variational.flat_coordinates import lifted
+from skyfold.information import mean_product, root, squared, whitened
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def offsets(
     A product with the metric counts as two evaluations with a derivative: one forward, one backward. ``bent`` samples
     are geoVI's.
     """
-    sizes = [o.n_data for _, o in posterior.pairs.values()]
+    shapes = [a.shape for a in jax.eval_shape(_vectors, posterior.kernel, mean)]
     found, missed, cost, batch = [], [], 0, min(pairs, BATCH)
     for _ in range(0, pairs, batch):
-        data = tuple(rng.standard_normal((batch, n)) for n in sizes)
+        data = tuple(rng.standard_normal((batch, *shape)) for shape in shapes)
         prior = rng.standard_normal((batch, len(mean)))
         offset, miss, products = drawn(posterior.kernel, mean, data, prior, bent=bent)
         cost += 2 * int(products)
@@ -77,15 +78,15 @@ def descend(
 # -- compiled ----------------------------------------------------------------------------------------------------------
 
 
-def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any]:
-    """Product with the metric at a point, and pull-back of vectors of data with unit information."""
-    push = whitening(kernel, centre)
-    pull = jax.linear_transpose(push, centre)
+#: Compiled nowhere: what is traced once is not traced again for its shapes.
+_vectors = jax.jit(whitened)
 
-    def product(v: jax.Array) -> jax.Array:
-        return v + pull(push(v))[0]
 
-    return product, pull
+def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any, Any]:
+    """Product with the metric at a point, its root without the prior, and the transpose of that."""
+    push = root(kernel, centre)
+    product, pull = squared(push, centre)
+    return lambda v: v + product(v), push, pull
 
 
 def _inverse(product: Any, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -133,17 +134,8 @@ def newton(kernel: Kernel, points: jax.Array) -> tuple[jax.Array, jax.Array, jax
     """Mean log density over points (n, ndim), its gradient, the Newton step by the mean metric, and its products."""
     value, gradient = jax.vmap(jax.value_and_grad(kernel.log_density))(points)
     mean = jnp.mean(gradient, axis=0)
-    middle, push = jax.linearize(jax.vmap(kernel.expected), points)
-    pull = jax.linear_transpose(push, points)
-    fisher = jax.vmap(lambda z, m: tuple(o.fisher(e) for o, e in zip(kernel.observations(z), m, strict=True)))(
-        points, middle
-    )
-
-    def product(v: jax.Array) -> jax.Array:
-        pushed = push(jnp.broadcast_to(v, points.shape))
-        return v + jnp.mean(pull(tuple(f * t for f, t in zip(fisher, pushed, strict=True)))[0], axis=0)
-
-    return jnp.mean(value), mean, *_inverse(product, mean)
+    product = mean_product(kernel, points)
+    return jnp.mean(value), mean, *_inverse(lambda v: v + product(v), mean)
 
 
 @partial(jit, static_argnames="bent")
@@ -151,13 +143,13 @@ def drawn(
     kernel: Kernel, mean: jax.Array, data: tuple[jax.Array, ...], prior: jax.Array, *, bent: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Offsets (2, n, ndim) of samples and their mirror images from white noise, residuals in sds (2, n), products."""
-    product, pull = _metric_at(kernel, mean)
+    product, push, pull = _metric_at(kernel, mean)
 
     def image(z: jax.Array) -> jax.Array:
-        return z - mean + pull(lift(kernel, mean, z))[0]
+        return z - mean + pull(lifted(kernel, mean, push, z))
 
     def one(data: tuple[jax.Array, ...], prior: jax.Array, sign: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-        vector = sign * (prior + pull(data)[0])
+        vector = sign * (prior + pull(data))
         offset, products = _inverse(product, vector)
         if not bent:
             left = vector - product(offset)
