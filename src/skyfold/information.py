@@ -1,9 +1,9 @@
 """Information: J' M J, what data tell of the latent coordinates, as a matrix and as products with vectors.
 
-With J the derivative of the expected data and the rows w of `Observation.whitening`, the Fisher information is R' R with
-the root R = w J. Parameters that an observation owns may act beside its expected data, as an uncertain width of noise
-does: the scores of the data by these are further rows, so that the information has the sum of their squares (Berndt,
-Hall, Hall & Hausman 1974, Ann. Econ. Soc. Meas. 3, 653). The information of the prior, one, is not in it.
+With J the derivative of the expected data and the rows w of `Observation.whitening`, the Fisher information is R' R
+with the root R = w J. Parameters that an observation owns may act beside its expected data, as an uncertain width of
+noise does: the scores of the data by these are further rows, so that the information has the sum of their squares
+(Berndt, Hall, Hall & Hausman 1974, Ann. Econ. Soc. Meas. 3, 653). The information of the prior, one, is not in it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def linearised(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.
     return value, gradient, sum((r @ r.T for r in white), start=jnp.zeros((z.size, z.size)))
 
 
-def hessian_product(function: Callable[[jax.Array], jax.Array], z: jax.Array) -> Callable[[jax.Array], jax.Array] | None:
+def hessian_product(
+    function: Callable[[jax.Array], jax.Array], z: jax.Array
+) -> Callable[[jax.Array], jax.Array] | None:
     """Function that multiplies the Hessian at z with a vector; None where second derivatives do not exist."""
     gradient = jax.grad(function)
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import equinox as eqx
@@ -31,29 +32,37 @@ def parameter_fields(module: eqx.Module) -> Iterator[tuple[str, Label, Any]]:
 
 
 def walk(module: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Every module that owns parameters, depth first, with its path inside the tree."""
+    """Every module that owns parameters, depth first, with its path inside the tree; nothing of static fields."""
     if isinstance(module, eqx.Module) and not is_symbol(module):
         if any(True for _ in parameter_fields(module)):
             yield module, path
         for field in fields(module):
             if not field.metadata.get("static", False):
                 yield from walk(getattr(module, field.name), (*path, field.name))
-    elif isinstance(module, tuple | list):
-        for index, item in enumerate(module):
-            yield from walk(item, (*path, index))
+    elif isinstance(module, tuple | list | Mapping):
+        for step, item in module.items() if isinstance(module, Mapping) else enumerate(module):
+            yield from walk(item, (*path, step))
 
 
-def component_names(models: list[Any]) -> dict[tuple[int, tuple[Any, ...]], str]:
-    """Name of every component by (model, path): ``powerlaw``, ``powerlaw_2``, ...
+def component_names(
+    models: Sequence[Any], observations: Mapping[str, Any] = MappingProxyType({})
+) -> dict[tuple[int, tuple[Any, ...]], str]:
+    """Name of everything that owns parameters by (place, path); observations stand behind the models.
 
-    A component that stands in several models with the very same parameters keeps the one name.
+    Components are called ``powerlaw``, ``powerlaw_2``, ... whether models or observations hold them; one that stands in
+    several with the very same parameters keeps the one name. What else an observation holds has the observation's name.
     """
     names: dict[tuple[int, tuple[Any, ...]], str] = {}
     known: dict[Any, str] = {}
     counts: dict[str, int] = {}
-    for index, model in enumerate(models):
+    titles = [None] * len(models) + list(observations)
+    for index, module in enumerate((*models, *observations.values())):
         fresh: dict[Any, str] = {}
-        for component, path in walk(model):
+        for component, path in walk(module):
+            title = titles[index]
+            if title is not None and not _is_component(component):
+                names[index, path] = title
+                continue
             identity = _identity(component)
             name = known.get(identity)
             if name is None or name in (n for (i, _), n in names.items() if i == index):
@@ -66,23 +75,40 @@ def component_names(models: list[Any]) -> dict[tuple[int, tuple[Any, ...]], str]
     return names
 
 
-def parameter_names(models: list[Any]) -> dict[str, Named]:
-    """Parameters of several models by name, shared ones once, in the order in which they are met.
+def parameter_names(models: Sequence[Any], observations: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Named]:
+    """Parameters of models, then of observations by name; shared ones once, in the order in which they are met.
 
     A parameter takes the name of the first field that holds it; one that stands only inside an expression or a
-    prior takes that field's name with its place appended (``powerlaw.norm.loc``).
+    prior takes that field's name with its place appended (``powerlaw.norm.loc``). Where observations inside an
+    observation have fields of one name, they are counted (``spectrum.offset``, ``spectrum.offset_2``).
     """
     names: dict[str, Named] = {}
     seen: set[int] = set()
+    titles = component_names(models, observations)
+    _collect(names, seen, titles, list(enumerate(models)), observed=False)
+    _collect(names, seen, titles, list(enumerate(observations.values(), len(models))), observed=True)
+    return names
+
+
+def _collect(
+    names: dict[str, Named],
+    seen: set[int],
+    titles: Mapping[tuple[int, tuple[Any, ...]], str],
+    modules: list[tuple[int, Any]],
+    *,
+    observed: bool,
+) -> None:
+    """Add the parameters of some modules, those inside of expressions and priors last."""
     inner: list[tuple[str, Any]] = []
-    components = component_names(models)
-    for index, model in enumerate(models):
-        for component, path in walk(model):
-            for field, label, value in parameter_fields(component):
-                full = f"{components[index, path]}.{label.name or field}"
+    for index, module in modules:
+        for owner, path in walk(module):
+            for field, label, value in parameter_fields(owner):
+                if isinstance(value, Parameter) and value.token in seen:
+                    continue
+                full = f"{titles[index, path]}.{label.name or field}"
+                if observed and not _is_component(owner):
+                    full = _counted(names, full, value)
                 if isinstance(value, Parameter):
-                    if value.token in seen:
-                        continue
                     seen.add(value.token)
                     own = value.label.value
                     label = Label(own.name, own.unit or label.unit, own.description or label.description)
@@ -99,7 +125,20 @@ def parameter_names(models: list[Any]) -> dict[str, Named]:
             own = p.label.value
             place = full if value is p else f"{full}.{number}"
             _add_name(names, own.name or place, Named(p, Label(own.name, own.unit, own.description), ()))
-    return names
+
+
+def _is_component(module: Any) -> bool:
+    """Whether a module stands in formulas by a name of its own; observations have theirs from the posterior."""
+    return hasattr(module, "kind")
+
+
+def _counted(names: Mapping[str, Named], name: str, value: Any) -> str:
+    """Name, or the next one with a number where another value has it already."""
+    number, found = 1, name
+    while found in names and (isinstance(value, Parameter) or _written(names[found].value) != _written(value)):
+        number += 1
+        found = f"{name}_{number}"
+    return found
 
 
 def _add_name(names: dict[str, Named], name: str, entry: Named) -> None:
@@ -109,11 +148,14 @@ def _add_name(names: dict[str, Named], name: str, entry: Named) -> None:
 
 
 def _identity(component: Any) -> Any:
-    values = []
-    for _, _, value in parameter_fields(component):
-        names = {p.token: f"#{p.token}" for p in parameters_in(value)}
-        values.append(written(value, names) if is_symbol(value) else repr(np.asarray(value).tolist()))
-    return type(component), component.name, tuple(values)
+    return type(component), component.name, tuple(_written(value) for _, _, value in parameter_fields(component))
+
+
+def _written(value: Any) -> str:
+    """Text that tells values apart, parameters by their tokens."""
+    if not is_symbol(value):
+        return repr(np.asarray(value).tolist())
+    return written(value, {p.token: f"#{p.token}" for p in parameters_in(value)})
 
 
 def tokens_by_name(names: Mapping[str, Named]) -> dict[int, str]:
@@ -123,5 +165,5 @@ def tokens_by_name(names: Mapping[str, Named]) -> dict[int, str]:
 
 def _follow(module: Any, path: tuple[Any, ...]) -> Any:
     for step in path:
-        module = module[step] if isinstance(step, int) else getattr(module, step)
+        module = getattr(module, step) if isinstance(module, eqx.Module) else module[step]
     return module

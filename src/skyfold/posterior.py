@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from skyfold.compiled.jit import jit
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.kernel import Kernel, build_kernel
-from skyfold.naming import component_names, parameter_fields, parameter_names
+from skyfold.naming import Named, component_names, parameter_names
 from skyfold.observation import Observation
 from skyfold.parameters import Label, Parameter, Prior, is_symbol, parameters_in, substitute, written
 from skyfold.priors import NumPyroPrior
@@ -56,6 +56,12 @@ class Posterior:
     named : mapping of str to (model, observation), optional
         The same with names of your own: ``Posterior({"pn": (source, pn)})``.
 
+    Attributes
+    ----------
+    pairs : (model, observation) by the observation's name.
+    fields : every parameter of models and observations by name, fixed and tied ones included.
+    parameters : the free ones, in the order of the latent vector.
+
     Raises
     ------
     SkyfoldError
@@ -68,24 +74,18 @@ class Posterior:
 
     def __init__(self, *pairs: Any) -> None:
         self.pairs: dict[str, tuple[Component, Observation]] = _named_pairs(pairs)
-        models = [m for m, _ in self.pairs.values()]
-        self.component_names = component_names(models)
-        self._fields = parameter_names(models)
-        free: dict[str, tuple[Parameter, Label]] = {
-            name: (entry.value, entry.label)
-            for name, entry in self._fields.items()
-            if isinstance(entry.value, Parameter)
-        }
-        for name, (_, observation) in self.pairs.items():
-            for field, label, value in parameter_fields(observation):
-                known = {p.token for p, _ in free.values()}
-                fresh = dict((p.token, p) for p in parameters_in(value) if p.token not in known)
-                place = f"{name}.{label.name or field}"
-                for number, p in enumerate((p for p in fresh.values() if p is not value), start=1):
-                    _add_free(free, p.name or f"{place}.{number}", p, label)
-                if isinstance(value, Parameter) and value.token in fresh:
-                    _add_free(free, value.name or place, value, label)
-        self._parameters = [p for p, _ in free.values()]
+        models, observations = [m for m, _ in self.pairs.values()], {n: o for n, (_, o) in self.pairs.items()}
+        self.component_names = component_names(models, observations)
+        self.fields = parameter_names(models, observations)
+        free = {name: entry for name, entry in self.fields.items() if isinstance(entry.value, Parameter)}
+        self._parameters: list[Parameter] = [entry.value for entry in free.values()]
+        known = {p.token for p in self._parameters}
+        for p in parameters_in(list(self.pairs.values())):
+            if p.token not in known:
+                raise SkyfoldError(
+                    f"A model or observation holds the parameter {p!r} in a field that was not declared with "
+                    "skyfold.parameters.parameter, so it has no name; declare the field."
+                )
         self.parameters: tuple[FreeParameter, ...] = tuple(_slices(free))
         self.ndim: int = self.parameters[-1].latent.stop if self.parameters else 0
 
@@ -355,20 +355,12 @@ def _check_pair(pair: Any) -> None:
         )
 
 
-def _add_free(free: dict[str, tuple[Parameter, Label]], name: str, p: Parameter, label: Label) -> None:
-    if name in free:
-        raise SkyfoldError(f"Two different parameters are called '{name}'; give one of them another name.")
-    free[name] = (p, label)
-
-
-def _slices(free: dict[str, tuple[Parameter, Label]]) -> list[FreeParameter]:
+def _slices(free: Mapping[str, Named]) -> Iterator[FreeParameter]:
     start = 0
-    found = []
-    for name, (p, label) in free.items():
-        size = int(np.prod(p.prior.latent_shape))
-        found.append(FreeParameter(name, label, p.prior, slice(start, start + size)))
-        start += size
-    return found
+    for name, entry in free.items():
+        stop = start + int(np.prod(entry.value.prior.latent_shape))
+        yield FreeParameter(name, entry.label, entry.value.prior, slice(start, stop))
+        start = stop
 
 
 def _plain(array: np.ndarray) -> Any:

@@ -195,35 +195,31 @@ class MassMarginal(Observation):
     def axis(self) -> Axis:
         return Axis.joined([o.axis for o in self.parts])
 
-    def _weighted(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def _typical(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Root mean square of M given the data, within its limits, and the width of its density."""
         c = self._conditional(expected)
-        mass = jnp.clip(jnp.sqrt(c.centre**2 + c.width**2), c.low, c.high)
-        sigma = self.likelihood.sigma
-        # one minus this times the projection on f is what of the information stays when M is not known
-        return mass / sigma, c.width * expected / sigma
-
-    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
-        scale, direction = self._weighted(expected)
-        slopes = jacobian * scale
-        along = slopes @ direction
-        return slopes @ slopes.T - jnp.outer(along, along)
+        return jnp.clip(jnp.sqrt(c.centre**2 + c.width**2), c.low, c.high), c.width
 
     def fisher(self, expected: jax.Array) -> jax.Array:
         """Diagonal of the information of the expected data, (n_data,); the matrix is not diagonal."""
-        scale, direction = self._weighted(expected)
-        return scale**2 * jnp.maximum(1.0 - direction**2, 0.0)
+        mass, width = self._typical(expected)
+        f = expected / self.likelihood.sigma
+        # what of the information stays when M is not known
+        return (mass / self.likelihood.sigma) ** 2 * jnp.maximum(1.0 - (width * f) ** 2, 0.0)
 
     def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
-        """Way between the directions of two predictions in data space: their lengths say nothing where M is free."""
-        sigma = self.likelihood.sigma
+        """Way between the directions of two predictions in data space, and along them as far as the prior knows M.
 
-        def direction(f: jax.Array) -> jax.Array:
-            f = f / sigma
-            return f / jnp.sqrt(jnp.maximum(f @ f, 1e-250))
-
-        length = self._conditional(start)
-        mass = jnp.clip(jnp.sqrt(length.centre**2 + length.width**2), length.low, length.high)
-        return mass / length.width * (direction(end) - direction(start))
+        Their lengths say nothing where M is free.
+        """
+        f, g = start / self.likelihood.sigma, end / self.likelihood.sigma
+        length = jnp.sqrt(jnp.maximum(f @ f, 1e-250))
+        along = f / length
+        mass, width = self._typical(start)
+        known = 1.0 - (width * length) ** 2
+        known = jnp.where(known > 1e-12, jnp.sqrt(jnp.where(known > 1e-12, known, 1.0)), 0.0)
+        turned = length * (g / jnp.sqrt(jnp.maximum(g @ g, 1e-250)) - along)
+        return mass * (turned + known * (along @ (g - f)) * along)
 
     def whitening(self, expected: jax.Array) -> Callable[[jax.Array], jax.Array]:
         return jax.linearize(partial(self.displacement, expected), expected)[1]
@@ -401,7 +397,9 @@ def _check_gaussian(o: Any) -> None:
     if not isinstance(o, Observation):
         raise SkyfoldError(f"MassMarginal takes observations, as in MassMarginal(photometry), not {type(o).__name__}.")
     own = (getattr(type(o), method) is getattr(Observation, method) for method in ("log_likelihood", "pointwise"))
-    if not o.likelihood.normal or not all(own):
+    # a spectrum without nuisances is as Gaussian as its likelihood
+    plain = all(own) or getattr(o, "marginalises", True) is False
+    if not o.likelihood.normal or not plain:
         raise SkyfoldError(
             f"MassMarginal: the likelihood of '{o.name}' is not Gaussian with constant errors, so it is not Gaussian "
             "in the mass either. Leave out Student-t outliers, upper limits and marginalised nuisances, or leave the "

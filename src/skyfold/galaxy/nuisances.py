@@ -26,12 +26,6 @@ def deviance(residual: jax.Array, columns: jax.Array) -> jax.Array:
     return residual @ residual - taken @ taken
 
 
-def information(slopes: jax.Array, columns: jax.Array) -> jax.Array:
-    """Fisher information of the mean, (p, p), for whitened derivatives (p, n) and B (n, k)."""
-    taken = solve_triangular(_factor(columns), (slopes @ columns).T, lower=True)
-    return slopes @ slopes.T - taken.T @ taken
-
-
 def whitened(vector: jax.Array, columns: jax.Array) -> jax.Array:
     """Vector (n,) times the symmetric root of the inverse of 1 + B B', for B (n, k)."""
     values, vectors = jnp.linalg.eigh(columns.T @ columns)

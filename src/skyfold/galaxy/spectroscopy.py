@@ -209,11 +209,6 @@ class Spectroscopy(Observation):
         norm = jnp.sum(jnp.log(sigma)) + 0.5 * sigma.size * jnp.log(2.0 * jnp.pi)
         return nuisances.log_likelihood(*self._whitened(expected)) - norm
 
-    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
-        if not self.marginalises:
-            return super().information(expected, jacobian)
-        return nuisances.information(jacobian / self.likelihood.sigma, self._whitened(expected)[1])
-
     def fisher(self, expected: jax.Array) -> jax.Array:
         own = self.likelihood.fisher(expected)
         return own * nuisances.remaining(self._whitened(expected)[1]) if self.marginalises else own

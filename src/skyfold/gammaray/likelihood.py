@@ -117,17 +117,6 @@ class CompoundPoisson(Likelihood):
         own, common = self.scores(expected)
         return jnp.concatenate([jnp.ravel(own**2), jnp.sum(common**2, axis=1)])
 
-    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
-        """Fisher information (ndim, ndim) as the sum of the outer products of each pixel's score.
-
-        An estimate from the observed counts, positive semidefinite (Berndt, Hall, Hall & Hausman 1974, Ann. Econ. Soc.
-        Meas. 3, 653).
-        """
-        own, common = self.scores(expected)
-        maps = jnp.reshape(jacobian[:, : own.size], (-1, *own.shape))
-        score = jnp.sum(maps * own, axis=1) + jacobian[:, own.size :] @ common
-        return score @ score.T
-
     def statistic(self, expected: jax.Array) -> jax.Array:
         return -2.0 * jnp.sum(self.pointwise(expected))
 

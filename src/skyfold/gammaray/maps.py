@@ -309,11 +309,6 @@ class CountsMap(Observation):
         sources = (likelihood.mean_of(p.template[self.kept], p.source_count) for p in emission.populations)
         return sum(sources, start=self._smooth(emission))
 
-    def information(self, expected: jax.Array, jacobian: jax.Array) -> jax.Array:
-        if isinstance(self.likelihood, CompoundPoisson):
-            return self.likelihood.information(expected, jacobian)
-        return super().information(expected, jacobian)
-
     def displacement(self, start: jax.Array, end: jax.Array) -> jax.Array:
         if isinstance(self.likelihood, CompoundPoisson):
             # the scores of its pixels are known, but no coordinates of which they are the derivatives: straight

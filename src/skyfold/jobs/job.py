@@ -129,7 +129,9 @@ def _not_finite(posterior: Posterior, name: str, value: float, hint: str) -> Sky
 
     model, observation = posterior.pairs[name]
     values = [
-        f"{n} = {float(entry.value):g}" for n, entry in parameter_names([model]).items() if np.shape(entry.value) == ()
+        f"{n} = {float(entry.value):g}"
+        for n, entry in parameter_names([model], {name: observation}).items()
+        if np.shape(entry.value) == ()
     ]
     return SkyfoldError(
         f"{observation.likelihood.statistic_name} of '{model!r}' for '{name}' is {value} at {', '.join(values)}: the "

@@ -121,7 +121,7 @@ class ProgramPosterior(Posterior):
         self.parameters = tuple(found)
         self.ndim = start
         self._parameters = [Parameter(f.prior, f.name) for f in found]
-        self._fields, self.component_names = {}, {}
+        self.fields, self.component_names = {}, {}
         program = Program({p.label.value.name: p for p in self._parameters}, self.call)
         self.pairs = {}
         draft = self._kernel()

@@ -52,7 +52,7 @@ def find(posterior: Posterior, component: str | None, observation: str | None) -
         if component in paths:
             return name, paths[component]
         names += [n for n in paths if n not in names]
-    if component in posterior.component_names.values():
+    if component in (n for (number, _), n in posterior.component_names.items() if number < len(posterior.pairs)):
         raise SkyfoldError(
             f"'{component}' is multiplicative and has no light of its own; choose among {', '.join(names)}."
         )

@@ -105,14 +105,13 @@ class Description:
     @classmethod
     def of(cls, posterior: Posterior) -> Self:
         """Describe a posterior."""
-        from skyfold.naming import parameter_names, tokens_by_name
+        from skyfold.naming import tokens_by_name
         from skyfold.parameters import Parameter, is_symbol, written
 
         fixed: dict[str, Any] = {}
         tied: dict[str, str] = {}
-        names = parameter_names([m for m, _ in posterior.pairs.values()])
-        tokens = tokens_by_name(names)
-        for name, entry in names.items():
+        tokens = tokens_by_name(posterior.fields)
+        for name, entry in posterior.fields.items():
             if isinstance(entry.value, Parameter):
                 continue
             if is_symbol(entry.value):
