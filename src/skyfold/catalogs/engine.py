@@ -294,8 +294,8 @@ def _sampled(
     log_weights = _log_likelihood(target, data, expected) + factor + log_normal(z) + jnp.log(total)
     log_weights = log_weights - _proposed(size, float(draws), mixture.log_density(z), z)
     proposal = _proposed(size, float(draws), mixture.log_density(tests[0]), tests[0]) - jnp.log(total)
-    target = _log_likelihood(target, data, tests[1]) + log_normal(tests[0])
-    return Found(z, expected, log_weights, proposal, target, mixture)
+    density = _log_likelihood(target, data, tests[1]) + log_normal(tests[0])
+    return Found(z, expected, log_weights, proposal, density, mixture)
 
 
 @jit

@@ -19,7 +19,8 @@ from skyfold.compiled.jit import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error, drawn
-from skyfold.galaxy.filters import AB_JY, UNITS, WAVELENGTHS, Filter, in_njy
+from skyfold.galaxy.catalog_rows import band_columns, open_table
+from skyfold.galaxy.filters import AB_JY, WAVELENGTHS, Filter, in_njy
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.likelihoods.limits import checked_likelihood
@@ -143,38 +144,13 @@ class Photometry(Observation):
         FileFormatError
             If the file, a column or the row is not there.
         """
-        from astropy.table import Table as AstropyTable
-
-        try:
-            table = AstropyTable.read(path)
-        except Exception as problem:
-            raise FileFormatError(f"{path}: astropy reads no table from it ({problem}).") from problem
+        where, table = open_table(path)
         if not -len(table) <= row < len(table):
-            raise FileFormatError(f"{path}: there is no row {row}; the table has {len(table)}.")
+            raise FileFormatError(f"{where}: there is no row {row}; the table has {len(table)}.")
         names = [f.name if isinstance(f, Filter) else os.fspath(f) for f in filters]
-        columns = [[pattern.format(n) for n in names] for pattern in (flux, error)]
-        absent = [c for c in (*columns[0], *columns[1]) if c not in table.colnames]
-        if absent:
-            raise FileFormatError(
-                f"{path}: there is no column '{absent[0]}' (found: {', '.join(table.colnames)}). Say how the columns "
-                f"are "
-                "called: flux='{}_flux', error='{}_fluxerr'."
-            )
-        own = {str(table[c].unit) for c in columns[0] if table[c].unit is not None}
-        if unit is None and len(own) > 1:
-            raise FileFormatError(f"{path}: the columns have several units ({', '.join(own)}); say unit=.")
-        values = [
-            np.array([float(np.ma.filled(np.ma.asarray(table[c][row], dtype=float), np.nan)) for c in column])
-            for column in columns
-        ]
-        found = unit or (own.pop() if own else "nJy")
-        if found not in (*UNITS, "AB", "erg/s/cm2/Angstrom"):
-            import astropy.units as u
-
-            values = [u.Quantity(v, found) for v in values]
-        return cls(
-            filters, values[0], values[1], found, **{"name": str(table.meta.get("name", "photometry")), **settings}
-        )
+        values, found = band_columns(where, table[[row]], names, (flux, error), unit)
+        own = {"name": str(table.meta.get("name", "photometry")), **settings}
+        return cls(filters, values[0][0], values[1][0], found, **own)
 
     @property
     def filters(self) -> tuple[Filter, ...]:
