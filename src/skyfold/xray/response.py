@@ -6,6 +6,7 @@ model asks for.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compiled.annotation import Annotation
-from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.errors import FileFormatError, ResponseWarning, SkyfoldError
 from skyfold.xray.files.energy_grid import same_grid
 from skyfold.xray.files.records import Arf, Rmf
 
@@ -213,6 +214,13 @@ def effective_area(rmf: Rmf, arf: Arf | None) -> np.ndarray:
         raise FileFormatError(
             f"{arf.path}: edge {apart + 1} of the effective area lies at {arf.edges[apart]:.7g} keV, that of the "
             f"response {rmf.path} at {rmf.edges[apart]:.7g} keV. Give the ARF that was made for this RMF"
+        )
+    if abs(rmf.edges[0] - arf.edges[0]) > 0.1 * (rmf.edges[1] - rmf.edges[0]):
+        warnings.warn(
+            f"{arf.path}: the effective area begins at {arf.edges[0]:.4g} keV, the response {rmf.path} at "
+            f"{rmf.edges[0]:.4g} keV; the response's is used",
+            ResponseWarning,
+            stacklevel=5,
         )
     return arf.area
 

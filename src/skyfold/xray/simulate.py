@@ -145,7 +145,10 @@ def expected_counts(model: Any, rmf: Rmf, arf: Arf | None, exposure: float) -> n
             "A spectrum can be simulated only from a model that is finite and not negative in every bin."
         )
     photons = (flux * effective_area(rmf, arf))[rmf.energy_index]
-    return exposure * np.bincount(rmf.channel_index, weights=rmf.values * photons, minlength=len(rmf.bounds))
+    expected = exposure * np.bincount(rmf.channel_index, weights=rmf.values * photons, minlength=len(rmf.bounds))
+    if not np.all(np.isfinite(expected)):
+        raise SkyfoldError(f"The effective area {arf.path if arf else None} holds values that are no numbers.")
+    return np.maximum(expected, 0.0)
 
 
 def fakeit(

@@ -35,6 +35,11 @@ from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
 from skyfold.xray.units import ENERGIES
 
+#: Stands for the error of a group whose file has none; a fit refuses it.
+NO_ERROR = 1e150
+#: Areas below zero by less than this part of the largest are rounding.
+SMALL_AREA = 1e-6
+
 Source = str | os.PathLike[str]
 
 
@@ -267,11 +272,17 @@ class Spectrum(Observation):
     def check(self) -> None:
         """Warn of groups that hold counts and that no photon of any energy can reach.
 
+        Raises
+        ------
+        FileFormatError
+            Where a noticed group has no error, or an effective area that reaches it is no number or negative.
+
         Warns
         -----
         ResponseWarning
             Where there are such groups.
         """
+        _refuse_missing(self.likelihood, self.files)
         blind = np.flatnonzero(~self.files.response.responds() & (np.asarray(self.counts) != 0))
         if blind.size == 0:
             return
@@ -416,6 +427,31 @@ def _comparable(pha: Pha) -> None:
         )
 
 
+def _refuse_missing(likelihood: Likelihood, files: Files) -> None:
+    """Refuse to fit groups without an error, and areas that make no sense at energies that reach the groups."""
+    wrong = np.flatnonzero(likelihood.sigma >= NO_ERROR) if isinstance(likelihood, Gaussian) else np.zeros(0, int)
+    if wrong.size:
+        channel = files.pha.channels[files.groups.first[wrong[0]]]
+        raise FileFormatError(
+            f"{files.pha.path}: column STAT_ERR: the error of the group that begins at channel {channel} is not "
+            f"positive ({wrong.size} such groups). Leave it out with notice(low, high), mark the channel bad in "
+            "QUALITY or give its error"
+        )
+    if files.arf is None:
+        return
+    area = files.arf.area
+    least = -SMALL_AREA * np.max(area, where=np.isfinite(area), initial=0.0)
+    wrong = np.intersect1d(np.flatnonzero(~(np.isfinite(area) & (area >= least))), files.response.energy)
+    if wrong.size:
+        row = int(wrong[0])
+        low, high = files.arf.edges[row : row + 2]
+        raise FileFormatError(
+            f"{files.arf.path}: column SPECRESP, row {row + 1} in order of energy: the area {area[row]:g} of {low:.4g} "
+            f"to {high:.4g} keV is negative or not a number, and reaches noticed channels ({wrong.size} such rows). "
+            "Leave them out with notice(low, high), or make the file again"
+        )
+
+
 def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
     counts = divided.sum(pha.counts)
     part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
@@ -434,11 +470,12 @@ def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
             "before background subtraction, or add STAT_ERR"
         )
     sigma = np.sqrt(divided.sum(pha.stat_err**2 + systematic**2))
-    wrong = np.flatnonzero(~(np.isfinite(sigma) & (sigma > 0)))
-    if wrong.size:
-        channel = pha.channels[divided.first[wrong[0]]]
-        raise FileFormatError(
-            f"{pha.path}: column STAT_ERR: the error of the group that begins at channel {channel} is not positive. "
-            "Mark the channel bad in QUALITY or give its error"
+    wrong = ~(np.isfinite(sigma) & (sigma > 0))
+    if wrong.any():
+        warnings.warn(
+            f"{pha.path}: column STAT_ERR: the errors of {wrong.sum()} of {len(sigma)} groups are not positive; leave "
+            "these out before a fit, which refuses them",
+            SkyfoldWarning,
+            stacklevel=4,
         )
-    return Gaussian(counts, sigma)
+    return Gaussian(counts, np.where(wrong, NO_ERROR, sigma))

@@ -18,8 +18,8 @@ def test_broken_input_is_refused(case: Case, tmp_path: Path) -> None:
     path = case.build(tmp_path)
     with pytest.raises(SkyfoldError) as caught:
         spectrum = Spectrum.read(path)
-        if case.notice:
-            spectrum.notice(*case.notice)
+        spectrum = spectrum.notice(*case.notice) if case.notice else spectrum
+        spectrum.check()
     message = str(caught.value)
     assert "\n" not in message
     assert message.rstrip(".").count(". ") >= 1 or case.notice, f"no cure in: {message}"
@@ -51,6 +51,7 @@ def test_random_damage_is_refused_or_harmless(name: str, tmp_path: Path) -> None
         (tmp_path / name).write_bytes(damaged)
         try:
             spectrum = Spectrum.read(path)
+            spectrum.check()
         except SkyfoldError as error:
             assert "\n" not in str(error)
         else:

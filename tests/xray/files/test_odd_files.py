@@ -379,7 +379,45 @@ def test_the_lowest_edge_alone_may_differ(tmp_path: Path) -> None:
     write(tmp_path)
     right = counts(tmp_path)
     edit(tmp_path / "good.arf", lambda file: file[1].data["ENERG_LO"].__setitem__(0, 0.0))
-    assert counts(tmp_path) == right
+    with pytest.warns(ResponseWarning, match="begins at 0.00035 keV, the response .* at 0.3 keV"):
+        assert counts(tmp_path) == right
+
+
+def test_errors_are_checked_where_they_are_fitted(tmp_path: Path) -> None:
+    plain = {"grouping": np.zeros(80, int), "quality": np.zeros(80, int)}
+    (tmp_path / "whole").mkdir()
+    whole = Spectrum.read(write(tmp_path / "whole", pha=gaussian(**plain))).notice(0.5, 5.5)
+    pha = gaussian(**plain)
+    pha.stat_err[60:] = 0.0
+    with pytest.warns(SkyfoldWarning, match="errors of .* groups are not positive"):
+        spectrum = Spectrum.read(write(tmp_path, pha=pha))
+    with pytest.raises(FileFormatError, match="STAT_ERR: the error of the group that begins at channel 60"):
+        spectrum.check()
+    part = spectrum.notice(0.5, 5.5)
+    part.check()
+    np.testing.assert_array_equal(part.likelihood.sigma, whole.likelihood.sigma)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.0, np.inf])
+def test_areas_are_checked_where_they_are_fitted(value: float, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = Spectrum.read(write(tmp_path / "whole")).notice(0.5, 5.0)
+    arf = records()[2]
+    area = arf.area.copy()
+    area[-3] = value
+    spectrum = Spectrum.read(write(tmp_path, arf=replace(arf, area=area)))
+    with pytest.raises(FileFormatError, match=f"good.arf: column SPECRESP, row {len(area) - 2} .* the area {value:g}"):
+        spectrum.check()
+    part = spectrum.notice(0.5, 5.0)
+    part.check()
+    np.testing.assert_array_equal(part.response.matrix, whole.response.matrix)
+
+
+def test_areas_below_zero_by_rounding(tmp_path: Path) -> None:
+    arf = records()[2]
+    area = arf.area.copy()
+    area[20] = -1e-12
+    Spectrum.read(write(tmp_path, arf=replace(arf, area=area))).check()
 
 
 @pytest.mark.parametrize("which", ["good.pha", "back.pha"])

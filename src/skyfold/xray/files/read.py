@@ -230,7 +230,7 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
     Raises
     ------
     FileFormatError
-        Where the file is not one, or holds negative or non-finite areas.
+        Where the file is not one. Areas that are negative or no numbers are refused where they are fitted.
     """
     with open_tables(Path(path)) as tables:
         table = tables.one(
@@ -238,7 +238,7 @@ def read_arf(path: str | os.PathLike[str]) -> Arf:
             lambda t: t.has("SPECRESP") and t.has("ENERG_LO"),
             lambda t: t.name.upper() == "SPECRESP" or str(t.keyword("HDUCLAS2", "")).upper() == "SPECRESP",
         )
-        area = _not_negative(table, "SPECRESP", table.column("SPECRESP") * table.factor("SPECRESP", "cm2"))
+        area = table.column("SPECRESP") * table.factor("SPECRESP", "cm2")
         edges, order = energy_grid(table)
         return Arf(table.path, edges, area[order])
 
@@ -318,16 +318,6 @@ def _bounds(table: Table, matrix: Table) -> tuple[np.ndarray, int]:
             row=row,
         )
     return bounds[order], int(channels[order[0]])
-
-
-def _not_negative(table: Table, column: str, values: np.ndarray) -> np.ndarray:
-    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
-    if bad.size:
-        row = int(bad[0])
-        raise table.fault(
-            f"the value {values[row]} is negative or not a number", "Make the file again", column=column, row=row
-        )
-    return values
 
 
 def _is_spectrum(table: Table) -> bool:
