@@ -120,8 +120,8 @@ class DerivedQuantities:
         ----------
         low, high : ends of the band in keV, or astropy quantities.
         component : name of one additive component (``"powerlaw"``), by default the whole model.
-        absorbed : as it arrives; False removes the multiplicative components, save those with a true attribute
-            ``intrinsic``.
+        absorbed : as it arrives; False removes what absorbs: the multiplicative components, save those with a true
+            attribute ``intrinsic`` (a constant, a cutoff).
         photons : photons/cm^2/s instead.
         observation : the observation whose model is meant, by default the first that has the component.
 

@@ -316,3 +316,9 @@ def test_ranges_beyond_the_table_stay_finite() -> None:
     for absorber in ABSORBERS:
         factor = np.asarray(transmission(absorber, 1.0, edges))
         assert np.all(np.isfinite(factor)) and factor[-1] > 1 - 1e-9 and factor[0] > 1 - 1e-6
+
+
+def test_every_abundance_table_of_xspec_is_there() -> None:
+    assert abundances.abundances("felc")[25] == 1.26e-4 and abundances.abundances("felc")[7] == 7.76e-4
+    assert abundances.abundances("lpgp")[7] == 5.37e-4 and abundances.abundances("lpgs")[1] == 9.69e-2
+    np.testing.assert_array_equal(abundances.abundances("lgpp"), abundances.abundances("lpgp"))

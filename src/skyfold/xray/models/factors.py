@@ -34,6 +34,8 @@ class Constant(Multiplicative):
     """
 
     name: ClassVar[str] = "constant"
+    #: scales the light and absorbs none of it: an "unabsorbed" flux keeps it
+    intrinsic: ClassVar[bool] = True
 
     # the attribute is not called `factor`, which is the method that every multiplicative model has
     value: Value = parameter(_FACTOR, description="factor", name="factor")
