@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import skyfold
+from skyfold.parameters import Prior
 
 project = "skyfold"
 author = "The skyfold developers"
@@ -47,6 +49,21 @@ def _escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines
     lines[:] = [re.sub(r"(?<=[ (])\*(?=\w+[,)])", r"\\*", line) for line in lines]
 
 
+def _default_priors(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Say of each parameter which prior it has by default: docstrings leave that to the field."""
+    if what != "class" or not is_dataclass(obj):
+        return
+    declared = {label.name or f.name: f for f in fields(obj) if (label := f.metadata.get("parameter"))}
+    defaults = {n: f.default for name, f in declared.items() for n in (name, f.name) if isinstance(f.default, Prior)}
+    for i in reversed(range(len(lines))):
+        names, colon, _ = lines[i].partition(" :")
+        found = [repr(defaults[n]) for n in names.split(", ") if n in defaults]
+        if colon and found:
+            end = next((j for j in range(i + 1, len(lines)) if not lines[j].startswith(" ")), len(lines))
+            lines.insert(end, f"    Default: {', '.join(found)}.")
+
+
 def setup(app: Any) -> None:
     """Connect what works on docstrings."""
+    app.connect("autodoc-process-docstring", _default_priors, priority=100)  # before numpydoc
     app.connect("autodoc-process-docstring", _escape_shapes, priority=900)

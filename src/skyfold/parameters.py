@@ -239,7 +239,8 @@ def parameter(default: Any = None, *, unit: str = "", description: str = "", nam
     Parameters
     ----------
     default : Prior or float
-        Used where the caller gives none; every instance gets a parameter of its own.
+        Used where the caller gives none; every instance gets a parameter of its own. In an ``__init__`` that a class
+        writes itself, ``self.NAME`` is the default until it is set.
     unit, description : str
         Shown in tables; the unit converts astropy quantities given in its place.
     name : str, optional

@@ -176,7 +176,7 @@ class Nebular(Component):
     Parameters
     ----------
     grid : at the ages and metallicities of the populations, as from `NebularGrid.on`.
-    log_u : log10 of the ionisation parameter; default prior Uniform(-4, -1).
+    log_u : log10 of the ionisation parameter.
     escape : fraction of ionising photons that escapes or is absorbed by dust; default 0.
     sigma : velocity dispersion of the lines in spectra, km/s; default 100.
     """

@@ -60,7 +60,7 @@ class Spectroscopy(Observation):
     lines : rest wavelengths in vacuum of emission lines to integrate out, Angstrom.
     line_sd : standard deviations :math:`s_l` of their fluxes, erg/s/cm^2, a number or one for each.
     redshift : redshift of the lines; give the very parameter of the galaxy, or the same number.
-    sigma_v : velocity dispersion of the stars, km/s, up to 600; default prior Uniform(10, 500).
+    sigma_v : velocity dispersion of the stars, km/s, up to 600.
     sigma_gas : velocity dispersion of the lines, km/s; default 100.
     dof : degrees of freedom of Student-t noise against outliers; not with nuisances.
     step : of the grid in km/s; default half the instrument's smallest standard deviation, 60 at most.
@@ -143,7 +143,7 @@ class Spectroscopy(Observation):
         self.basis_sd = _spread_out(name, "calibration_sd", calibration_sd, order + 1)
         self.lines = lines
         self.line_sd = _spread_out(name, "line_sd", line_sd, len(lines))
-        self.sigma_v = Uniform(10.0, 500.0) if sigma_v is None else sigma_v
+        self.sigma_v = self.sigma_v if sigma_v is None else sigma_v
         self.sigma_gas, self.redshift = sigma_gas, redshift
 
     @property

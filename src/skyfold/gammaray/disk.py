@@ -37,8 +37,8 @@ class Disk(SkyTemplate):
 
     Parameters
     ----------
-    zs : scale height :math:`z_s`, kpc, default Uniform(0.1, 2.5).
-    C : radial slope, default Uniform(0.05, 8).
+    zs : scale height :math:`z_s`, kpc.
+    C : radial slope.
     norm : mean counts per pixel over the region of interest.
     R_sun : distance of the Sun from the Galactic centre, kpc, default 8.224.
     s_max : end of the line of sight, kpc, default 100.
@@ -82,8 +82,8 @@ class Disk(SkyTemplate):
             raise SkyfoldError(f"Disk: the line of sight ends beyond the Galactic centre, s_max >= 20, not {s_max!r}.")
         if nodes is not None and (len(nodes) != 2 or min(nodes) < 4):
             raise SkyfoldError(f"Disk: nodes are two numbers from 4 on, or None, not {nodes!r}.")
-        self.zs = Uniform(0.1, 2.5) if zs is None else zs
-        self.C = Uniform(0.05, 8.0) if C is None else C
+        self.zs = self.zs if zs is None else zs
+        self.C = self.C if C is None else C
         self.norm, self.R_sun, self.s_max, self.nodes = norm, R_sun, float(s_max), nodes and (nodes[0], nodes[1])
         self.published, self.exposure = published, exposure
         self.modulation, self.label = modulation, Annotation(name)

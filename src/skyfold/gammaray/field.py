@@ -65,7 +65,7 @@ class GaussianField(Component):
         ----------
         pixels : of the region, `CountsMap.pixels`.
         nside : of the coarse sphere: 8 has pixels of 7.3 degrees, 16 of 3.7.
-        amplitude : prior or number; by default LogUniform(0.01, 1).
+        amplitude : prior or number.
         length : prior or number, degrees; by default LogUniform from the size of a coarse pixel to 60 degrees.
 
         Raises
@@ -87,7 +87,7 @@ class GaussianField(Component):
             places=places.reshape(index.shape),
             weights=weights,
             xi=Normal(np.zeros(len(used)), 1.0),
-            amplitude=LogUniform(0.01, 1.0) if amplitude is None else amplitude,
+            amplitude=cls.amplitude if amplitude is None else amplitude,
             length=LogUniform(spacing, 60.0) if length is None else length,
         )
 

@@ -30,7 +30,7 @@ class Harmonics(Component):
     ----------
     coefficients : prior, or (n,) numbers
         :math:`A_{10}, A_{11}, A_{20}, A_{21}, A_{22}, ...`, then, with sine terms, :math:`B_{11}, B_{21}, B_{22}, ...`;
-        a prior of a single number holds for each. Default Uniform(-0.05, 0.05).
+        a prior of a single number holds for each.
     order : :math:`\ell_\mathrm{max}`, default 2.
     sine : include the sine terms; default False.
 
@@ -41,7 +41,7 @@ class Harmonics(Component):
 
     name: ClassVar[str] = "harmonics"
     kind: ClassVar[str] = "multiplicative"
-    coefficients: Value = parameter(0.0, description="amplitudes, cosine terms first", name="A")
+    coefficients: Value = parameter(Uniform(-0.05, 0.05), description="amplitudes, cosine terms first", name="A")
     order: int = eqx.field(static=True, default=2)
     sine: bool = eqx.field(static=True, default=False)
 
@@ -49,7 +49,7 @@ class Harmonics(Component):
         if not isinstance(order, int) or order < 1:
             raise SkyfoldError(f"Harmonics: the order is a whole number from 1 on, not {order!r}.")
         self.order, self.sine = order, sine
-        given = Uniform(-0.05, 0.05) if coefficients is None else coefficients
+        given = self.coefficients if coefficients is None else coefficients
         n = len(terms(order, sine))
         if isinstance(given, Prior) and given.shape == ():
             given = type(given)(*(np.full(n, v) if np.ndim(v) == 0 else v for _, v in given.arguments()))

@@ -36,7 +36,7 @@ class NFWSquared(SkyTemplate):
 
     Parameters
     ----------
-    gamma : inner slope :math:`\gamma`, default Uniform(0.2, 2).
+    gamma : inner slope :math:`\gamma`.
     norm : mean counts per pixel over the region of interest.
     r_s : scale radius, kpc, default 20.
     R_sun : distance of the Sun from the Galactic centre, kpc, default 8.224.
@@ -72,7 +72,7 @@ class NFWSquared(SkyTemplate):
     ) -> None:
         if not 0 < s_max < np.inf:
             raise SkyfoldError(f"NFWSquared: the line of sight ends at s_max > 0 kpc, not {s_max!r}.")
-        self.gamma = Uniform(0.2, 2.0) if gamma is None else gamma
+        self.gamma = self.gamma if gamma is None else gamma
         self.norm, self.r_s, self.R_sun, self.s_max = norm, r_s, R_sun, float(s_max)
         self.exposure, self.modulation, self.label = exposure, modulation, Annotation(name)
 

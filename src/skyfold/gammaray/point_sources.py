@@ -39,10 +39,10 @@ class PointSources(Component):
     template : component with the relative number of sources on the sky. Only its shape counts: it is divided by its
         mean over the region, and the exposure is left out, for S holds it; a map of counts must be divided by the
         exposure before. Its norm must be fixed.
-    Sps : mean counts per pixel, default prior LogUniform(1e-5, 4).
-    n1, n2, n3 : indices above, between and below the breaks, default Uniform(2.1, 8), Uniform(0.5, 2), Uniform(-8, -1).
-    Sb1 : higher break, counts at the mean exposure, default Uniform(5, 40).
-    lam : ratio of the lower break to the higher one (lambda), default Uniform(0.1, 0.95).
+    Sps : mean counts per pixel.
+    n1, n2, n3 : indices above, between and below the breaks.
+    Sb1 : higher break, counts at the mean exposure.
+    lam : ratio of the lower break to the higher one (lambda).
     s_range : lowest and highest counts of a source, None for all; the same as the map's.
     name : in tables.
 
@@ -76,12 +76,12 @@ class PointSources(Component):
         name: str = "pointsources",
     ) -> None:
         self.template = template
-        self.Sps = LogUniform(1e-5, 4.0) if Sps is None else Sps
-        self.n1 = Uniform(2.1, 8.0) if n1 is None else n1
-        self.n2 = Uniform(0.5, 2.0) if n2 is None else n2
-        self.n3 = Uniform(-8.0, -1.0) if n3 is None else n3
-        self.Sb1 = Uniform(5.0, 40.0) if Sb1 is None else Sb1
-        self.lam = Uniform(0.1, 0.95) if lam is None else lam
+        self.Sps = self.Sps if Sps is None else Sps
+        self.n1 = self.n1 if n1 is None else n1
+        self.n2 = self.n2 if n2 is None else n2
+        self.n3 = self.n3 if n3 is None else n3
+        self.Sb1 = self.Sb1 if Sb1 is None else Sb1
+        self.lam = self.lam if lam is None else lam
         self.s_range = None if s_range is None else (float(s_range[0]), float(s_range[1]))
         self.label = Annotation(name)
 

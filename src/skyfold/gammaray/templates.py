@@ -21,7 +21,7 @@ from skyfold.gammaray.emission import Emission
 from skyfold.gammaray.healpix import Source, nside_of, read_map
 from skyfold.gammaray.pixels import Pixels
 from skyfold.parameters import Value, is_symbol, parameter, shape_of
-from skyfold.priors import Dirichlet
+from skyfold.priors import Dirichlet, Uniform
 
 #: What a parameter ``norm`` is called in tables.
 NORM = "mean over the region before sources are masked"
@@ -238,14 +238,14 @@ class Blend(SkyTemplate):
     ----------
     first, second : templates without norms of their own.
     norm : mean counts per pixel over the region of interest.
-    fraction : f, the share of the first, default Uniform(0, 1).
+    fraction : f, the share of the first.
     name, modulation : as for `Template`.
     """
 
     first: SkyTemplate = eqx.field(default=None)
     second: SkyTemplate = eqx.field(default=None)
     norm: Value = parameter(1.0, unit="ct/pixel", description=NORM)
-    fraction: Value = parameter(0.5, description="share of the first")
+    fraction: Value = parameter(Uniform(0.0, 1.0), description="share of the first")
     label: Annotation = eqx.field(static=True, default=Annotation("blend"))
     exposure: bool = eqx.field(static=True, default=False)
     modulation: Component | None = None
@@ -260,11 +260,9 @@ class Blend(SkyTemplate):
         name: str = "blend",
         modulation: Component | None = None,
     ) -> None:
-        from skyfold.priors import Uniform
-
         check_parts((first, second), name)
         self.first, self.second, self.norm = first, second, norm
-        self.fraction = Uniform(0.0, 1.0) if fraction is None else fraction
+        self.fraction = self.fraction if fraction is None else fraction
         self.label, self.exposure, self.modulation = Annotation(name), False, modulation
 
     def shape(self, pixels: Pixels) -> jax.Array:

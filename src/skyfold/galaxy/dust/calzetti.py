@@ -44,7 +44,7 @@ class Calzetti(Screen):
 
     Parameters
     ----------
-    Av : attenuation in V, magnitudes; default prior Uniform(0, 4).
+    Av : attenuation in V, magnitudes.
 
     References
     ----------

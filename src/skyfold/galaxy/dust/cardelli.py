@@ -29,7 +29,7 @@ class Cardelli(Screen):
 
     Parameters
     ----------
-    Av : extinction in V, magnitudes; default prior Uniform(0, 4).
+    Av : extinction in V, magnitudes.
     Rv : total to selective extinction, default 3.1; given for 2 to 6.
 
     References

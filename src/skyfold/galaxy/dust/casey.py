@@ -35,9 +35,9 @@ class Casey2012(DustEmission):
 
     Parameters
     ----------
-    T : temperature in K; default prior Uniform(15, 80).
-    beta : emissivity index; default prior Uniform(1, 2.5).
-    alpha : exponent of the mid-infrared power law; default prior Uniform(1, 3.5).
+    T : temperature in K.
+    beta : emissivity index.
+    alpha : exponent of the mid-infrared power law.
     lambda_0 : wavelength in micrometres of optical depth 1; default 200.
 
     References

@@ -26,8 +26,8 @@ class ModifiedBlackBody(DustEmission):
 
     Parameters
     ----------
-    T : temperature in K; default prior Uniform(10, 80).
-    beta : emissivity index; default prior Uniform(1, 2.5).
+    T : temperature in K.
+    beta : emissivity index.
 
     References
     ----------

@@ -28,8 +28,8 @@ class KriekConroy(Screen):
 
     Parameters
     ----------
-    Av : attenuation in V, magnitudes; default prior Uniform(0, 4).
-    slope : exponent n (0: the starburst law, negative: steeper); default prior Uniform(-1, 0.4).
+    Av : attenuation in V, magnitudes.
+    slope : exponent n (0: the starburst law, negative: steeper).
     bump : strength of the bump over that of the relation :math:`E_b(n)`; default 1.
 
     References

@@ -45,7 +45,7 @@ class Screen(DustLaw):
 
     Parameters
     ----------
-    Av : attenuation in the V band, magnitudes; default prior Uniform(0, 4).
+    Av : attenuation in the V band, magnitudes.
     """
 
     t_birth: ClassVar[float] = 0.01

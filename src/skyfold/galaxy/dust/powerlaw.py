@@ -17,7 +17,7 @@ class PowerLawDust(Screen):
 
     Parameters
     ----------
-    Av : attenuation at 5500 Angstrom, magnitudes; default prior Uniform(0, 4).
+    Av : attenuation at 5500 Angstrom, magnitudes.
     slope : exponent s, default -0.7.
 
     References

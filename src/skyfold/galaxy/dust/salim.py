@@ -24,9 +24,9 @@ class Salim(Screen):
 
     Parameters
     ----------
-    Av : attenuation in V, magnitudes; default prior Uniform(0, 4).
-    slope : power :math:`\delta`; default prior Uniform(-1.2, 0.4). :math:`R_V` is positive below 0.98.
-    bump : amplitude B of the bump in units of A/E(B-V) (3 in the Milky Way); default prior Uniform(0, 5).
+    Av : attenuation in V, magnitudes.
+    slope : power :math:`\delta`. :math:`R_V` is positive below 0.98.
+    bump : amplitude B of the bump in units of A/E(B-V) (3 in the Milky Way).
 
     References
     ----------

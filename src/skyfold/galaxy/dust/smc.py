@@ -35,7 +35,7 @@ class SMC(Screen):
 
     Parameters
     ----------
-    Av : extinction in V, magnitudes; default prior Uniform(0, 4).
+    Av : extinction in V, magnitudes.
 
     References
     ----------

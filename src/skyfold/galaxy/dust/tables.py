@@ -38,7 +38,7 @@ class Dale2014(DustEmission):
 
     Parameters
     ----------
-    alpha : exponent; default prior Uniform(0.5, 3.5).
+    alpha : exponent.
     wave : (n_wave,) wavelengths of the table, Angstrom, increasing.
     alphas : (n_alpha,) exponents of the templates, increasing.
     spectra : (n_alpha, n_wave) templates in 1/Hz; each is normalised here.
@@ -72,9 +72,9 @@ class DraineLi2007(DustEmission):
 
     Parameters
     ----------
-    qpah : PAH mass fraction in per cent; default prior Uniform(0.47, 4.58).
-    umin : heating intensity of the diffuse dust; default prior LogUniform(0.1, 25).
-    gamma : mass fraction of dust heated by more than `umin`; default prior Uniform(0, 0.3).
+    qpah : PAH mass fraction in per cent.
+    umin : heating intensity of the diffuse dust.
+    gamma : mass fraction of dust heated by more than `umin`.
     wave : (n_wave,) wavelengths of the table, Angstrom, increasing.
     qpahs, umins : (n_q,), (n_u,) nodes, increasing.
     diffuse, heated : (n_q, n_u, n_wave) emission per hydrogen atom of the two parts, any one unit per Hz.

@@ -20,8 +20,8 @@ class CharlotFall(DustLaw):
 
     Parameters
     ----------
-    tau_bc : optical depth of the birth clouds at 5500 Angstrom, on top of the diffuse one; default prior Uniform(0, 4).
-    tau_diff : optical depth of the diffuse dust at 5500 Angstrom; default prior Uniform(0, 4).
+    tau_bc : optical depth of the birth clouds at 5500 Angstrom, on top of the diffuse one.
+    tau_diff : optical depth of the diffuse dust at 5500 Angstrom.
     slope : exponent s of the diffuse dust, default -0.7.
     slope_bc : exponent of the birth clouds, default -0.7 (Charlot & Fall); -1.3 is that of da Cunha et al. 2008.
     t_birth : age in Gyr at which the clouds are gone, default 0.01.

@@ -72,6 +72,11 @@ class _Binned(StarFormationHistory):
         return jnp.where(inside, rate, 0.0).sum(axis=1) / GYR
 
 
+def _alike(n: int) -> StudentT:
+    """Prior of n ratios of neighbouring rates, dex."""
+    return StudentT(2.0, 0.0, np.full(n, 0.3))
+
+
 class Continuity(_Binned):
     r"""Bins whose rates change little from one to the next.
 
@@ -92,16 +97,16 @@ class Continuity(_Binned):
 
     name: ClassVar[str] = "continuity"
     log_ratios: Value = parameter(
-        StudentT(2.0, 0.0, np.full(6, 0.3)),
+        _alike(6),
         unit="dex",
         description="log10 of the ratio of a bin's rate to the next older",
     )
 
     def __init__(self, log_mass: Any = None, log_ratios: Any = None, edges: Any = None) -> None:
         self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
-        self.log_mass = Uniform(6.0, 12.5) if log_mass is None else log_mass
+        self.log_mass = self.log_mass if log_mass is None else log_mass
         n = 7 if edges is None else len(self.edges) - 1
-        self.log_ratios = StudentT(2.0, 0.0, np.full(n - 1, 0.3)) if log_ratios is None else log_ratios
+        self.log_ratios = _alike(n - 1) if log_ratios is None else log_ratios
 
     def __check_init__(self) -> None:
         self._check_edges()
@@ -135,7 +140,7 @@ class DirichletBins(_Binned):
 
     def __init__(self, log_mass: Any = None, fractions: Any = None, edges: Any = None) -> None:
         self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
-        self.log_mass = Uniform(6.0, 12.5) if log_mass is None else log_mass
+        self.log_mass = self.log_mass if log_mass is None else log_mass
         n = 7 if edges is None else len(self.edges) - 1
         self.fractions = Dirichlet(np.ones(n)) if fractions is None else fractions
 
