@@ -247,7 +247,7 @@ class Product(_Composite):
 
 
 class Operator(Component):
-    """Takes a component and gives one: a redshift, a smoothing, a flux as a parameter.
+    """Takes a component and gives one: a shift, a smoothing, a flux as a parameter.
 
     It acts on what it is called with or multiplied to, ``shift(powerlaw + gaussian)`` or ``shift*powerlaw``; several
     act one after the other, the rightmost first. A subclass declares its parameters and writes `evaluate`, which

@@ -279,8 +279,9 @@ class Posterior:
             If nothing is free, the method is unknown, or no point of the prior gives a finite likelihood.
         """
         from skyfold.inference import run
+        from skyfold.results.result import Result
 
-        return run(self, method, seed=seed, progress=progress, checkpoint=checkpoint)
+        return Result(self, run(self, method, seed=seed, progress=progress, checkpoint=checkpoint))
 
     def __repr__(self) -> str:
         pairs = "\n".join(f"  {name}: {m!r}  ~  {o!r}" for name, (m, o) in self.pairs.items())

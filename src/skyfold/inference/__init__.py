@@ -13,8 +13,8 @@ from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 from skyfold.wording import unknown_name
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.draws import Draws
     from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
 
 #: Where each method lives, by the name that `Posterior.fit` takes.
 METHODS = {
@@ -67,11 +67,10 @@ def run(
     seed: int = 0,
     progress: bool | None = None,
     checkpoint: str | Path | None = None,
-) -> Result:
+) -> Draws:
     """Run a method on a posterior; see `Posterior.fit`."""
     from skyfold.inference.running.checkpoint import Checkpoint, fingerprint
     from skyfold.inference.running.progress import Progress
-    from skyfold.results.result import Result
 
     settings = find(method)
     if posterior.ndim == 0:
@@ -88,4 +87,4 @@ def run(
             warnings.warn(w.message, w.category, stacklevel=2)
     draws = replace(draws, messages=(*draws.messages, *(str(w.message) for w in undefined[:1])))
     notes = tuple(n for _, o in posterior.pairs.values() for n in getattr(o, "notes", ()))
-    return Result(posterior, replace(draws, messages=(*draws.messages, *notes)))
+    return replace(draws, messages=(*draws.messages, *notes))

@@ -344,7 +344,7 @@ def _check_same_data(named: dict[str, Any]) -> None:
             raise SkyfoldError(
                 f"'{first[0]}' and '{name}' are fits of different data: {shapes[0]} against {shapes[1]}"
                 f"{', with other values' if shapes[0] == shapes[1] else ''}. Models can be compared only on the same "
-                "data: the same observations, energies noticed and grouping."
+                "data: the same observations, noticed and grouped alike."
             )
 
 

@@ -118,7 +118,7 @@ class DerivedQuantities:
 
         Parameters
         ----------
-        low, high : ends of the band in keV, or astropy quantities.
+        low, high : ends of the band, in the unit of the model's energies or as astropy quantities.
         component : name of one additive component (``"powerlaw"``), by default the whole model.
         absorbed : as it arrives; False removes what absorbs: the multiplicative components, save those with a true
             attribute ``intrinsic`` (a constant, a cutoff).
@@ -134,42 +134,22 @@ class DerivedQuantities:
             self, low, high, component=component, absorbed=absorbed, photons=photons, observation=observation
         )
 
-    def luminosity(
-        self,
-        low: Any,
-        high: Any,
-        redshift: float | None = None,
-        distance: Any = None,
-        component: str | None = None,
-        *,
-        observation: str | None = None,
-        cosmology: Any = None,
-    ) -> Derived:
+    def luminosity(self, low: Any, high: Any, *given: Any, observation: str | None = None, **options: Any) -> Derived:
         """Luminosity in a rest-frame band, erg/s, absorption removed.
 
         Parameters
         ----------
-        low, high : ends of the rest-frame band in keV, or astropy quantities.
-        redshift : of the source; shifts the band, and gives the distance unless that is given.
-        distance : luminosity distance, Mpc or an astropy Quantity.
-        component, observation : as in `flux`.
-        cosmology : astropy cosmology, by default Planck18.
+        low, high : ends of the rest-frame band, as in `flux`.
+        *given, **options : how far the source is, and which component is meant, as the function ``luminosity`` of the
+            domain takes them.
+        observation : as in `flux`.
 
         Raises
         ------
         SkyfoldError
-            If neither redshift nor distance is given, or `flux` would.
+            If the distance is not given, or `flux` would.
         """
-        return self._fluxes(observation).luminosity(
-            self,
-            low,
-            high,
-            redshift=redshift,
-            distance=distance,
-            component=component,
-            observation=observation,
-            cosmology=cosmology,
-        )
+        return self._fluxes(observation).luminosity(self, low, high, *given, observation=observation, **options)
 
     def _fluxes(self, observation: str | None) -> Any:
         from skyfold.results.contributions import find

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
+from functools import cache
 
 _FACTOR = re.compile(r"^([A-Za-z%]+|10|1)(?:\^|\*\*)?\(?([+-]?\d+(?:\.\d+)?)?\)?$")
 _NUMBER = re.compile(r"^\d+(?:\.\d+)?$")
 _POWER = re.compile(r"(?:\^|\*\*)([+-]?\d+)")
 #: Length of a unit from which an axis label breaks it.
 _LONG = 16
-_SYMBOLS = {
-    "PhoIndex": r"\Gamma",
-    "alpha": r"\alpha",
-    "beta": r"\beta",
-    "nH": r"N_\mathrm{H}",
-    "kT": r"kT",
-    "Tin": r"T_\mathrm{in}",
-    "Redshift": r"z",
-    "redshift": r"z",
-    "Sigma": r"\sigma",
-    "LineE": r"E_\mathrm{line}",
-}
+_SYMBOLS = {"alpha": r"\alpha", "beta": r"\beta", "Sigma": r"\sigma"}
 
 
 def with_errors(value: float, plus: float, minus: float) -> tuple[str, str]:
@@ -76,7 +67,7 @@ def scale_of(low: float, high: float) -> int:
 
 
 def unit_latex(unit: str, scale: int = 0) -> str:
-    """Write a unit for an axis, ``"photons/keV/cm^2/s"`` as products of powers, after an optional power of ten."""
+    """Write a unit for an axis, ``"photons/cm^2/s"`` as products of powers, after an optional power of ten."""
     shown = _unit(unit)
     if scale:
         shown = rf"$10^{{{scale}}}$ {shown}".strip()
@@ -87,8 +78,17 @@ def name_latex(name: str) -> tuple[str, str]:
     """Split and write a parameter's name: the component (plain text, may be empty) and the symbol."""
     component, _, field = name.rpartition(".")
     base, bracket, index = field.partition("[")
-    symbol = f"${_SYMBOLS[base]}$" if base in _SYMBOLS else plain(base)
+    known = _symbols()
+    symbol = f"${known[base]}$" if base in known else plain(base)
     return plain(component), symbol + (f"[{index}" if bracket else "")
+
+
+@cache
+def _symbols() -> dict[str, str]:
+    """Symbols of parameters, those that the domains' figures have included."""
+    from skyfold import FIGURE_MODULES
+
+    return {k: v for m in FIGURE_MODULES for k, v in importlib.import_module(m).SYMBOLS.items()} | _SYMBOLS
 
 
 def axis_label(name: str, unit: str, scale: int = 0, *, logarithm: bool = False, lines: bool = True) -> str:

@@ -14,8 +14,8 @@ from skyfold.results.contributions import find
 from skyfold.results.derived import Derived
 from skyfold.results.evaluation import apply
 from skyfold.terms import select
-from skyfold.xray.models.spectral import widened
 from skyfold.xray.units import kev
+from skyfold.xray.wider_grid import widened
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
@@ -87,10 +87,10 @@ def luminosity(
     result: Result,
     low: Any,
     high: Any,
-    *,
     redshift: float | None = None,
     distance: Any = None,
     component: str | None = None,
+    *,
     observation: str | None = None,
     cosmology: Any = None,
 ) -> Derived:

@@ -16,7 +16,7 @@ from skyfold.results.contributions import find, term_paths
 from skyfold.results.evaluation import apply
 from skyfold.results.tables import PlotTable
 from skyfold.terms import select
-from skyfold.xray.models.spectral import widened
+from skyfold.xray.wider_grid import widened
 
 if TYPE_CHECKING:
     from skyfold.results.result import Result
@@ -31,6 +31,7 @@ SYMBOLS = {
     "kT": r"kT",
     "Tin": r"T_\mathrm{in}",
     "Redshift": r"z",
+    "redshift": r"z",
     "LineE": r"E_\mathrm{line}",
 }
 
