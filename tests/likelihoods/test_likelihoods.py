@@ -119,7 +119,7 @@ def test_a_likelihood_of_ones_own_has_errors_by_its_information() -> None:
             return 0.25 * super().pointwise(expected)
 
     class Plain(Likelihood):
-        statistic_name = "-2 ln L"
+        statistic_name: ClassVar[str] = "-2 ln L"
         data: np.ndarray
 
         def fisher(self, expected):
