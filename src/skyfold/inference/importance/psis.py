@@ -8,8 +8,6 @@ JMLR 25, 72).
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import logsumexp
 
 #: Largest k-hat at which weighted draws are accepted.
 RELIABLE = 0.7
@@ -28,6 +26,8 @@ def kish(weights: np.ndarray) -> float:
 
 def log_evidence(log_weights: np.ndarray, drawn: int) -> tuple[float, float]:
     """Log evidence of `drawn` draws, of which those with a weight are given, and its error by the delta method."""
+    from scipy.special import logsumexp  # a result needs this module, and SciPy takes long to import
+
     value = float(logsumexp(log_weights) - np.log(drawn))
     variance = np.sum(np.exp(2.0 * (log_weights - value))) / drawn - 1.0
     return value, float(np.sqrt(max(variance, 0.0) / drawn))
@@ -72,6 +72,8 @@ def pareto_smoothed(log_weights: np.ndarray) -> np.ndarray:
     Vehtari, Simpson, Gelman, Yao & Gabry 2024, JMLR 25, 72, section 3; the scale is that of maximum likelihood for the
     shape k-hat.
     """
+    from scipy.optimize import brentq
+
     n = len(log_weights)
     tail = int(min(0.2 * n, 3.0 * np.sqrt(n)))
     k = pareto_k(log_weights)
