@@ -21,7 +21,7 @@ from skyfold.galaxy.metallicity import EvolvingMetallicity
 from skyfold.galaxy.photometry import Photometry, magnitudes
 from skyfold.galaxy.sfh import Burst, DelayedTau, DoublePowerLaw
 from skyfold.galaxy.ssp import SSPWarning
-from skyfold.inference.variational.flat_coordinates import rows
+from skyfold.inference.frames.flat_coordinates import rows
 from skyfold.likelihoods.gaussian import Gaussian
 
 pytest.importorskip("sedpy")

@@ -20,8 +20,8 @@ from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.regions import Band, Disc
 from skyfold.gammaray.source_counts import BrokenPowerLaw
 from skyfold.gammaray.templates import Isotropic, Template
-from skyfold.inference.variational.flat_coordinates import rows
-from skyfold.inference.variational.metric_products import offsets
+from skyfold.inference.frames.flat_coordinates import rows
+from skyfold.inference.search.metric_products import offsets
 from skyfold.parameters import Value, parameter
 
 pytest.importorskip("astropy_healpix")

@@ -11,9 +11,9 @@ from toys import Direct, Greybody, direct, image, photometry, sky
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
+from skyfold.inference.frames.flat_coordinates import blocks, lift, solved, standard
 from skyfold.inference.mgvi import MGVI, GeoVI
 from skyfold.inference.running.checkpoint import Checkpoint
-from skyfold.inference.variational.flat_coordinates import blocks, lift, solved, standard
 from skyfold.likelihoods.gaussian import Gaussian
 
 BOTH = pytest.mark.parametrize("kind", [MGVI, GeoVI], ids=["mgvi", "geovi"])

@@ -4,7 +4,7 @@ MGVI (Knollmueller & Ensslin 2019, arXiv:1901.11033) takes q normal in latent sp
 Fisher information of the data plus that of the prior, as covariance, and moves its mean to where the Kullback-Leibler
 divergence to the posterior, estimated with samples of q, is least; then the metric is taken anew. geoVI (Frank, Leike &
 Ensslin 2021, Entropy 23, 853) takes q normal in coordinates in which the metric is nearly flat
-(`skyfold.inference.variational.flat_coordinates`).
+(`skyfold.inference.frames.flat_coordinates`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.approximations import judged_draws
 from skyfold.inference.density import evaluate
+from skyfold.inference.frames.flat_coordinates import blocks, sampled, solved, standard
 from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.judged import (
     Judged,
@@ -33,7 +34,6 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.quasirandom import normal_points
-from skyfold.inference.variational.flat_coordinates import blocks, sampled, solved, standard
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -15,7 +15,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
 from skyfold.inference.search.large import DENSE, dense_metric
 from skyfold.inference.search.maxima import Modes
-from skyfold.inference.variational.metric_products import applied, descend, divergence, lengths, offsets
+from skyfold.inference.search.metric_products import applied, descend, divergence, lengths, offsets
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -21,8 +21,8 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.large import DENSE
 from skyfold.inference.search.mass_centre import central, centre
+from skyfold.inference.search.metric_products import BATCH, applied, descend, divergence, lengths, offsets
 from skyfold.inference.search.screening import screen
-from skyfold.inference.variational.metric_products import BATCH, applied, descend, divergence, lengths, offsets
 
 if TYPE_CHECKING:
     from skyfold.posterior import Posterior

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compiled.jit import jit
-from skyfold.inference.variational.flat_coordinates import lifted
+from skyfold.inference.frames.flat_coordinates import lifted
 from skyfold.information import mean_product, root, squared, whitened
 from skyfold.kernel import Kernel
 
