@@ -134,9 +134,10 @@ class MGVI:
         if self.correction != "mcmc":
             return draws
         from skyfold.inference.chains.from_draws import Continuation
+        from skyfold.inference.nuts import NUTS
 
         latent = Bend(np.zeros(posterior.ndim, dtype=bool), np.ones(posterior.ndim))
-        chains = Continuation(posterior, latent, self.chains, self.starts, progress, checkpoint)
+        chains = Continuation(posterior, latent, NUTS, self.chains, self.starts, progress, checkpoint)
         return chains(draws, judged.pool, state, loaded, clock.seconds)
 
     def _started(self, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:

@@ -189,8 +189,9 @@ class VI:
         if self.correction != "mcmc":
             return draws
         from skyfold.inference.chains.from_draws import Continuation
+        from skyfold.inference.nuts import NUTS
 
-        chains = Continuation(posterior, fit.bend, self.chains, self.starts, progress, checkpoint)
+        chains = Continuation(posterior, fit.bend, NUTS, self.chains, self.starts, progress, checkpoint)
         return chains(draws, judged.pool, fit.state(), state, clock.seconds)
 
     def _completed(

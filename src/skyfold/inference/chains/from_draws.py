@@ -13,7 +13,6 @@ from skyfold.inference.chains.gradient_chains import CHUNK, Chains, advance_chai
 from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend, Frame
-from skyfold.inference.nuts import NUTS
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.scoring import linearise
@@ -36,6 +35,7 @@ class Continuation:
     ----------
     posterior : Posterior
     bend : the coordinates of the approximation's draws (`Weighed.x`).
+    sampler : class of the method whose chains they are, `NUTS`.
     chains : number of chains.
     batch : size of the batches in which gradients are evaluated first, that of the mode search.
     progress, checkpoint : as for a method.
@@ -43,6 +43,7 @@ class Continuation:
 
     posterior: Posterior
     bend: Bend
+    sampler: Callable[..., Any]
     chains: int
     batch: int
     progress: Any
@@ -69,7 +70,7 @@ class Continuation:
         import arviz  # noqa: F401  # slow to import, which is not sampling
 
         posterior = self.posterior
-        method = NUTS(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST, target_accept=_ACCEPT)
+        method = self.sampler(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST, target_accept=_ACCEPT)
         if loaded and "chain_done" in loaded:
             chains = Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
         else:
