@@ -1,4 +1,8 @@
-"""Mixtures of Student-t distributions inside compiled code: density, draws, weighted expectation-maximisation."""
+"""Mixtures of Student-t distributions inside compiled code: density, draws, weighted expectation-maximisation.
+
+`skyfold.inference.importance.mixture` has those of one posterior, on the host. Here hundreds are drawn from and
+refitted at once, between evaluations of the model and in the same executable, so all is traced.
+"""
 
 from __future__ import annotations
 

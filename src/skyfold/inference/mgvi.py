@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.special import logsumexp
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.approximations import judged_draws
@@ -24,6 +23,7 @@ from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.judged import (
     Judged,
     check_correction,
+    log_pooled,
     log_scouts,
     scouts,
     walked,
@@ -204,14 +204,11 @@ class MGVI:
     def _standard(
         self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, z: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Standard normal coordinates e (n, ndim) of latent vectors (n, ndim), and q's log density in latent space."""
-        ndim = posterior.ndim
-        if self.bent:
-            e, log_de = (np.asarray(a) for a in standard(posterior.kernel, mean, root, blocks(z), bent=True))
-            e, log_de = e.reshape(-1, ndim)[: len(z)], log_de.ravel()[: len(z)]
-        else:
-            e, log_de = (z - mean) @ root, np.full(len(z), np.sum(np.log(np.diagonal(root))))
-        return e, -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
+        """Standard normal coordinates e (n, ndim) of latent vectors (n, ndim), and the logarithm of de/dz."""
+        if not self.bent:
+            return (z - mean) @ root, np.full(len(z), np.sum(np.log(np.diagonal(root))))
+        e, log_de = (np.asarray(a) for a in standard(posterior.kernel, mean, root, blocks(z), bent=True))
+        return e.reshape(-1, posterior.ndim)[: len(z)], log_de.ravel()[: len(z)]
 
     def _judged(self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, seed: int) -> tuple[Judged, float, int]:
         """Draws of q and of scouts, wide copies of it and of the metric's normal; what is not solved, what it took."""
@@ -222,30 +219,22 @@ class MGVI:
         wide = mean + solve_triangular(root, scouts(few, ndim, rng).T, lower=True, trans=1).T
         z = np.concatenate([z, wide])
         log_root = np.sum(np.log(np.diagonal(root)))
-        e, log_q = self._standard(posterior, mean, root, z)
+        e, log_de = self._standard(posterior, mean, root, z)
         solving += len(z) * (ndim + 1) if self.bent else 0
-        log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
         missed = np.any(np.abs(e[: len(base)] - base) > _MISS, axis=1)
-        misses = float(np.mean(missed[: self.draws]))
-        log_de[: len(base)][missed], log_q[: len(base)][missed] = -np.inf, -np.inf
-        share = few / (self.draws + 2 * few)
+        log_de = np.where(np.append(missed, np.zeros(few, bool)), -np.inf, log_de)
 
-        def mixed(z: np.ndarray, e: np.ndarray, log_de: np.ndarray) -> np.ndarray:
-            normal = log_de - 0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi)
-            pieces = [
-                normal + np.log(1.0 - 2.0 * share),
-                log_scouts(e) + log_de + np.log(share),
-                log_scouts((z - mean) @ root) + log_root + np.log(share),
-            ]
-            return logsumexp(pieces, axis=0)
+        def densities(z: np.ndarray, e: np.ndarray, log_de: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            log_q = log_de - 0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi)
+            far = log_scouts((z - mean) @ root) + log_root
+            return log_q, log_pooled(log_q, log_scouts(e) + log_de, far, self.draws, few)
 
         def look(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            e, log_q = self._standard(posterior, mean, root, z)
-            log_de = log_q + 0.5 * np.sum(e**2, axis=1) + 0.5 * ndim * np.log(2.0 * np.pi)
-            return evaluate(posterior, z)[0], mixed(z, e, log_de)
+            return evaluate(posterior, z)[0], densities(z, *self._standard(posterior, mean, root, z))[1]
 
-        judged = weigh(posterior, z, z, log_q, self.draws, mixed(z, e, log_de))
-        return walked(judged, look, seed), misses, solving
+        log_q, log_pool = densities(z, e, log_de)
+        judged = weigh(posterior, z, z, log_q, self.draws, log_pool)
+        return walked(judged, look, seed), float(np.mean(missed[: self.draws])), solving
 
 
 @dataclass(frozen=True)

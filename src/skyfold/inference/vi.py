@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from scipy.special import logsumexp
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
@@ -28,6 +27,7 @@ from skyfold.inference.importance.judged import (
     WALKED,
     Judged,
     check_correction,
+    log_pooled,
     log_scouts,
     scouts,
     walked,
@@ -220,7 +220,6 @@ class VI:
         base = np.concatenate([normal_points(self.draws, ndim, rng), scouts(few, ndim, rng)])
         v = np.asarray(_push(fit.guide, fit.mean, fit.root, base))
         v = np.concatenate([v, fit.mean + scouts(few, ndim, rng) @ fit.frame.T])
-        share = few / (self.draws + 2 * few)
 
         def pulled(v: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             """Latent vectors, log density of q and of the pool, both in latent space."""
@@ -228,12 +227,7 @@ class VI:
             log_q = -0.5 * np.sum(e**2, axis=1) - 0.5 * ndim * np.log(2.0 * np.pi) + log_de
             laplace = np.linalg.solve(fit.frame, (v - fit.mean).T).T
             log_laplace = log_scouts(laplace) - np.sum(np.log(np.diagonal(fit.frame))) + log_dv
-            pieces = [
-                log_q + np.log(1.0 - 2.0 * share),
-                log_scouts(e) + log_de + np.log(share),
-                log_laplace + np.log(share),
-            ]
-            return z, log_q, logsumexp(pieces, axis=0)
+            return z, log_q, log_pooled(log_q, log_scouts(e) + log_de, log_laplace, self.draws, few)
 
         def look(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             # walkers in one shape, so that nothing is compiled anew

@@ -124,11 +124,7 @@ class Continuation:
         frame = Frame(self.bend, mean, np.linalg.cholesky(covariance))
         chosen = rng.choice(len(weighed.z), size=self.chains, p=weighed.weights)
         z, v = weighed.z[chosen], weighed.x[chosen]
-        pieces = [
-            linearise(self.posterior, z[start : start + self.batch], self.batch)
-            for start in range(0, self.chains, self.batch)
-        ]
-        value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
+        value, gradient = linearise(self.posterior, z, self.batch)
         t = np.where(self.bend.unit, self._unit(v), v)
         u, density, gradient = frame.enter(t, z, value, gradient)
         nothing = np.empty((0, CHUNK, self.chains, ndim))

@@ -28,14 +28,13 @@ from skyfold.inference.convergence.mixing import (
     least_ess,
     measure,
 )
-from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
-from skyfold.inference.search.scoring import linearise
+from skyfold.inference.search.scattered_starts import about_modes, entered
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ class Chains:
             land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
         frame = Frame.of(land.laplace)
         rng = np.random.default_rng([seed, 3])
-        u, density, gradient = _first(method, posterior, land.laplace, frame, rng)
+        u, density, gradient = _first(method, land, frame, rng)
         record = land.record()
         nothing = np.empty((0, CHUNK, method.chains, posterior.ndim))
         return cls(
@@ -292,26 +291,13 @@ class Chains:
 
 
 def _first(
-    method: Any, posterior: Posterior, laplace: Laplace, frame: Frame, rng: np.random.Generator
+    method: Any, land: Landscape, frame: Frame, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """States at points drawn from the Laplace approximations, those outside the support pulled in."""
-    coordinates = laplace.coordinates
-    roots = np.linalg.cholesky(laplace.covariance)
-    mass = np.exp(laplace.log_masses - laplace.log_masses.max())
-    # every mode of some mass gets its share of the chains, so that R-hat sees what a single mode would hide
     shares = (rng.random() + np.arange(method.chains)) / method.chains
-    chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)
-    centre = laplace.means[chosen]
-    t = centre + np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(centre.shape))
+    centre, t = about_modes(land.laplace, shares, 1.0, rng)
     low = 0.5 * np.minimum(centre, 1.0 - centre)
-    t = np.where(coordinates.unit, np.clip(t, low, 1.0 - low), t)
-    z = coordinates.to_latent(t)[0]
-    pieces = [
-        linearise(posterior, z[start : start + method.starts], method.starts)
-        for start in range(0, method.chains, method.starts)
-    ]
-    value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
-    return frame.enter(t, z, value, gradient)
+    return entered(land, frame, np.where(land.laplace.coordinates.unit, np.clip(t, low, 1.0 - low), t))
 
 
 @partial(jit, static_argnames="transition")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import logsumexp
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
@@ -198,6 +199,12 @@ def log_scouts(e: np.ndarray) -> np.ndarray:
     ndim = e.shape[1]
     wide = Mixture.one(np.zeros(ndim), _WIDENED * np.eye(ndim), Coordinates(np.zeros(ndim, bool)), _PAIRS)
     return wide.log_density_at(e)
+
+
+def log_pooled(log_q: np.ndarray, near: np.ndarray, far: np.ndarray, own: int, few: int) -> np.ndarray:
+    """Log density (n,) of a pool of `own` draws of q and `few` of each kind of scouts, from those of all three."""
+    share = few / (own + 2 * few)
+    return logsumexp([log_q + np.log(1.0 - 2.0 * share), near + np.log(share), far + np.log(share)], axis=0)
 
 
 def walked(judged: Judged, look: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seed: int) -> Judged:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.frames.whitened import Frame
-from skyfold.inference.search.landscape import landscape
+from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scoring import linearise
 
 if TYPE_CHECKING:
@@ -44,25 +45,39 @@ def scatter(posterior: Posterior, n: int, *, screened: int, starts: int, seed: i
     screened, starts : prior draws screened and starts climbed.
     """
     land = landscape(posterior, screened=screened, starts=starts, seed=seed, progress=progress)
-    laplace = land.laplace
-    frame = Frame.of(laplace)
-    coordinates = laplace.coordinates
-    roots = np.linalg.cholesky(laplace.covariance)
-    mass = np.exp(laplace.log_masses - laplace.log_masses.max())
+    frame = Frame.of(land.laplace)
+    unit = land.laplace.coordinates.unit
     rng = np.random.default_rng([seed, 3])
-    # every mode of some mass gets its share, so that disagreement between modes is seen
     shares = (rng.random() + rng.permutation(n)) / n
-    chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)
-    centre = laplace.means[chosen]
-    t = centre + _WIDER * np.einsum("kij,kj->ki", roots[chosen], rng.standard_normal(centre.shape))
+    centre, t = about_modes(land.laplace, shares, _WIDER, rng)
     # a point past a bound goes to a random place between it and the centre
     inwards = rng.random(t.shape)
-    outside = coordinates.unit & ((t <= 0.0) | (t >= 1.0))
+    outside = unit & ((t <= 0.0) | (t >= 1.0))
     t = np.where(outside, centre + inwards * (np.where(t <= 0.0, 0.0, 1.0) - centre), t)
-    t = np.where(coordinates.unit, np.clip(t, 1e-9, 1.0 - 1e-9), t)
-    z = coordinates.to_latent(t)[0]
-    pieces = [linearise(posterior, z[i : i + starts], starts) for i in range(0, n, starts)]
-    value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
+    t = np.where(unit, np.clip(t, 1e-9, 1.0 - 1e-9), t)
     record = land.record()
     record["spent"] += 2 * n * (posterior.ndim + 1)
-    return Starts(frame, *frame.enter(t, z, value, gradient), record)
+    return Starts(frame, *entered(land, frame, t), record)
+
+
+def about_modes(
+    laplace: Laplace, shares: np.ndarray, wider: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Modes chosen by their mass and points drawn about each, in the coordinates of the approximations, (n, ndim).
+
+    Parameters
+    ----------
+    shares : (n,) numbers in the unit interval. Spread evenly, they give every mode of some mass its share, so that
+        disagreement between modes is seen.
+    wider : factor on the widths.
+    """
+    mass = np.exp(laplace.log_masses - laplace.log_masses.max())
+    chosen = np.minimum(np.searchsorted(np.cumsum(mass) / mass.sum(), shares), len(mass) - 1)
+    centre, roots = laplace.means[chosen], np.linalg.cholesky(laplace.covariance)[chosen]
+    return centre, centre + wider * np.einsum("kij,kj->ki", roots, rng.standard_normal(centre.shape))
+
+
+def entered(land: Landscape, frame: Frame, t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions in a frame of points t (n, ndim), log density and its gradient there."""
+    z = land.laplace.coordinates.to_latent(t)[0]
+    return frame.enter(t, z, *linearise(land.posterior, z, land.starts))

@@ -168,8 +168,14 @@ def climb_batch(
 def linearise(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Log-likelihood (corrections of inexact priors included) and its gradient at latent vectors (n, ndim).
 
-    `size`, at least n, is that of the batches that `climb` was given: no new executable.
+    `size` is that of the batches that `climb` was given: no new executable.
     """
+    pieces = [_linearised(posterior, z[start : start + size], size) for start in range(0, len(z), size)]
+    value, gradient = (np.concatenate(p) for p in zip(*pieces, strict=True))
+    return value, gradient
+
+
+def _linearised(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     from skyfold.inference.search import large
 
     if posterior.ndim > large.LARGE:
