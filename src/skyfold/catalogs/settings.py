@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skyfold.inference.convergence.mixing import LEAST_ESS
+from skyfold.inference.importance.psis import RELIABLE
 from skyfold.inference.running.settings import check_positive
 
 
@@ -40,8 +42,8 @@ class CatalogSettings:
     draws: int = 1280
     tries: int = 5
     more: int = 2
-    khat: float = 0.7
-    effective: int = 400
+    khat: float = RELIABLE
+    effective: int = int(LEAST_ESS)
     rhat: float = 1.03
     uncovered: float = 0.02
     evidence: float = 0.3

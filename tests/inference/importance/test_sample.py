@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.importance.psis import pareto_k
+from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k, pareto_smoothed
 from skyfold.inference.importance.sample import WeightedSample, defended, refit, split
 from skyfold.inference.search.quasirandom import normal_points, student_points, uniform_points
 
@@ -25,6 +25,23 @@ def test_mixture_density_against_scipy() -> None:
         [2, 0], 0.25 * root @ root.T, 8
     ).pdf(z)
     np.testing.assert_allclose(np.exp(mixture.log_density(z)), exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("ndim", [2, 80])
+def test_a_mixture_of_normals_against_scipy(ndim) -> None:
+    """In many dimensions no inverses of the roots are kept."""
+    rng = np.random.default_rng(1)
+    roots = np.tril(0.05 * rng.normal(size=(2, ndim, ndim))) + np.eye(ndim)
+    means, latent = rng.normal(size=(2, ndim)), Coordinates(np.zeros(ndim, dtype=bool))
+    mixture = Mixture(np.array([0.25, 0.75]), means, roots, latent, pairs=0)
+    z = mixture.draw(4000, rng)
+    each = [st.multivariate_normal(m, r @ r.T).logpdf(z) for m, r in zip(means, roots, strict=True)]
+    exact = np.logaddexp(np.log(0.25) + each[0], np.log(0.75) + each[1])
+    np.testing.assert_allclose(mixture.log_density(z), exact, atol=1e-9)
+    share, pull = mixture.shares(z)
+    np.testing.assert_allclose(share.sum(axis=0), 1.0)
+    assert share[0].mean() == pytest.approx(0.25, abs=1e-3 if ndim > 2 else 0.03)
+    assert mixture.defended(0.2, 2.0).weights.sum() == pytest.approx(1.0)
 
 
 def test_draws_follow_the_density_in_a_unit_interval() -> None:
@@ -71,6 +88,26 @@ def test_pareto_k_against_arviz(tail) -> None:
     assert pareto_k(log_weights) == pytest.approx(float(az.psislw(log_weights)[1]), abs=0.02)
 
 
+@pytest.mark.parametrize("tail", [0.2, 0.5])
+def test_pareto_smoothing_against_arviz(tail) -> None:
+    """Both replace the largest weights by quantiles of a fitted tail; their estimates of its scale differ."""
+    import arviz as az
+
+    log_weights = np.log(st.genpareto(tail).rvs(4000, random_state=3) + 0.1)
+    exact = normalised(np.asarray(az.psislw(log_weights)[0]))
+    np.testing.assert_allclose(np.sort(normalised(pareto_smoothed(log_weights))), np.sort(exact), rtol=0.1)
+
+
+def test_effective_draws_and_the_evidence_of_weights() -> None:
+    weights = np.array([1.0, 1.0, 2.0, 0.0])
+    assert kish(weights) == pytest.approx(16.0 / 6.0)
+    with np.errstate(divide="ignore"):
+        value, error = log_evidence(np.log(weights), 8)
+    assert value == pytest.approx(np.log(0.5))
+    scatter = np.array([*weights, 0, 0, 0, 0]) / 0.5
+    assert error == pytest.approx(scatter.std() / np.sqrt(8))
+
+
 def test_pareto_k_refuses_weights_that_sit_on_few_draws() -> None:
     assert pareto_k(np.array([0.0] + [-np.inf] * 999)) == np.inf
 
@@ -114,7 +151,7 @@ def test_states_enter_the_frame_with_their_own_density_and_gradient() -> None:
 
     posterior = direct([0.1, 0.4], [0.05, 0.6], sf.Uniform(np.zeros(2), 1.0))
     modes = climb(posterior, np.zeros((4, 2)))
-    laplace = Laplace.at(posterior, modes)
+    laplace = Laplace.at(posterior, *modes.parts)
     assert laplace.coordinates.unit.tolist() == [True, False]
     frame = Frame.of(laplace)
     t = np.array([[0.03, 0.2], [0.2, -1.0]])
