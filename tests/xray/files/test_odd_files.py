@@ -436,3 +436,32 @@ def test_background_without_exposure(tmp_path: Path) -> None:
     write_pha(tmp_path / "back.pha", replace(pha, exposure=0.0))
     with pytest.raises(FileFormatError, match="back.pha: .*EXPOSURE = 0 s"):
         Spectrum.read(tmp_path / "good.pha")
+
+
+@pytest.mark.filterwarnings("ignore::skyfold.errors.SkyfoldWarning")
+def test_small_inputs_that_failed(shared: Path) -> None:
+    """Inputs with known right values: units, one matrix of several, systematic errors, counting of channels."""
+    folder = shared / "cases"
+    if not folder.is_dir():
+        pytest.skip("the folder of small inputs that failed is not there")
+
+    def total(name: str, **files: Any) -> np.ndarray:
+        response = Spectrum.read(folder / name, **files).response
+        return np.asarray(response.fold(PowerLaw().evaluate(response.edges)))
+
+    xray, reports = folder / "xray", folder / "from_reports"
+    np.testing.assert_allclose(total("xray/a.pha", arf=xray / "m2.arf"), total("xray/a.pha"), rtol=1e-12)
+    assert total("from_reports/tev_m2/obs.fits")[0] == pytest.approx(1e-3 * 1000 * 2e4 * (1 / 2e9 - 1 / 3e9))
+    assert total("from_reports/no_tlmin/s.pha")[10] == pytest.approx(1e-3 * 10 * (1 / 2.5 - 1 / 2.7))
+    for name, files in (("a.pha", {"response": xray / "multi.rmf"}), ("sel.pha", {})):
+        with pytest.raises(FileFormatError, match="redistribution matrix"):
+            Spectrum.read(xray / name, **files)
+    bat = Spectrum.read(xray / "bat.pha")
+    pha = bat.files.pha
+    np.testing.assert_allclose(bat.likelihood.sigma**2, pha.stat_err**2 + (0.1 * pha.counts) ** 2)
+    for path in (xray / "perr.pha", reports / "statistic/net_poisserr_true.pha"):
+        assert isinstance(Spectrum.read(path).likelihood, Gaussian)
+    assert Spectrum.read(reports / "statistic/rate_zero_error_tail.pha").notice(0.5, 3.6).n_data == 15
+    for behind in ("b0.pha", "bexp.pha"):
+        with pytest.raises(FileFormatError, match=behind):
+            Spectrum.read(xray / "a.pha", background=xray / behind)
