@@ -23,6 +23,7 @@ from skyfold.priors import NumPyroPrior
 from skyfold.wording import text_table
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.method import Method
     from skyfold.results.result import Result
 
 #: Coordinates of a bounded prior beyond which its value is the bound itself to double precision.
@@ -249,7 +250,7 @@ class Posterior:
 
     def fit(
         self,
-        method: Any = "auto",
+        method: str | Method = "auto",
         *,
         seed: int = 0,
         progress: bool | None = None,

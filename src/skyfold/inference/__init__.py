@@ -13,8 +13,31 @@ from skyfold.errors import NonFiniteModelWarning, SkyfoldError
 from skyfold.wording import unknown_name
 
 if TYPE_CHECKING:
+    from skyfold.inference.auto import Auto
+    from skyfold.inference.chees import ChEES
+    from skyfold.inference.ensembles import AIES, ESS
+    from skyfold.inference.hmc import HMC
+    from skyfold.inference.laplace import Laplace
+    from skyfold.inference.maximum import MAP, MLE
+    from skyfold.inference.meads import MEADS
+    from skyfold.inference.mgvi import MGVI, GeoVI
+    from skyfold.inference.nested import Nested
+    from skyfold.inference.nested_sampling.dynesty import Dynesty
+    from skyfold.inference.nested_sampling.nautilus import Nautilus
+    from skyfold.inference.nested_sampling.ultranest import UltraNest
+    from skyfold.inference.nuts import NUTS
+    from skyfold.inference.pathfinder import Pathfinder
     from skyfold.inference.running.draws import Draws
+    from skyfold.inference.running.method import Method
+    from skyfold.inference.smc import SMC
+    from skyfold.inference.vi import VI
     from skyfold.posterior import Posterior
+
+    #: Every method is one: this is checked with the types.
+    _ALL: tuple[type[Method], ...] = (
+        *(AIES, ESS, HMC, MAP, MEADS, MGVI, MLE, NUTS, SMC, VI, Auto, ChEES, Dynesty, GeoVI, Laplace, Nautilus, Nested),
+        *(Pathfinder, UltraNest),
+    )
 
 #: Where each method lives, by the name that `Posterior.fit` takes.
 METHODS = {
@@ -40,7 +63,7 @@ METHODS = {
 }
 
 
-def find(method: Any) -> Any:
+def find(method: str | Method) -> Method:
     """Settings object for a method's name; an object that is one already is returned as it is.
 
     Raises
@@ -54,7 +77,8 @@ def find(method: Any) -> Any:
         import importlib
 
         module, name = METHODS[method]
-        return getattr(importlib.import_module(module), name)()
+        found: Method = getattr(importlib.import_module(module), name)()
+        return found
     if isinstance(method, str):
         raise unknown_name(method, METHODS, "method")
     raise SkyfoldError(f"A method is a name ({', '.join(METHODS)}) or a settings object such as sf.NUTS(chains=4).")
@@ -62,7 +86,7 @@ def find(method: Any) -> Any:
 
 def run(
     posterior: Posterior,
-    method: Any = "auto",
+    method: str | Method = "auto",
     *,
     seed: int = 0,
     progress: bool | None = None,

@@ -6,7 +6,7 @@ The draws are accepted when the Pareto k-hat of the weights is below 0.7 and the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import best_of
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 
@@ -61,7 +62,9 @@ class Auto:
     def __post_init__(self) -> None:
         check_positive(self, "effective", "screen", "starts", "max_evaluations")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         clock = Clock()
         land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
         search, modes = land.search, land.modes
@@ -108,7 +111,7 @@ class Auto:
         self,
         posterior: Posterior,
         seed: int,
-        progress: Any,
+        progress: Progress,
         checkpoint: Checkpoint,
         land: Landscape,
         reason: str,

@@ -27,11 +27,13 @@ from skyfold.inference.frames.whitened import Bend, log_density
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Steps per call of the executable; those before anything is kept; states kept of each walker (thinned beyond).
@@ -85,7 +87,9 @@ class AIES:
         """One step of an ensemble."""
         return Metropolis()
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         return _run(self, posterior, seed, progress, checkpoint)
 
 
@@ -115,7 +119,9 @@ class ESS:
         """One step of an ensemble."""
         return Slice()
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         return _run(self, posterior, seed, progress, checkpoint)
 
 
@@ -183,11 +189,8 @@ def _advance(
 # -- the run ---------------------------------------------------------------------------------------------------------
 
 
-class _Walkers:
+class _Walkers(RunState):
     """Everything that a run needs to go on, as arrays."""
-
-    _ARRAYS = ("u", "value", "size", "kept", "counts", "unit", "bend", "mean", "root", "best", "mode", "unseen")
-    _NUMBERS = ("done", "thin", "check", "spent", "modes")
 
     u: np.ndarray  # (ensembles, walkers, ndim) in the frame
     value: np.ndarray  # (ensembles, walkers)
@@ -207,14 +210,8 @@ class _Walkers:
     spent: int
     modes: int
 
-    def __init__(self, **state: Any) -> None:
-        for name in self._ARRAYS:
-            setattr(self, name, np.array(state[name]))
-        for name in self._NUMBERS:
-            setattr(self, name, int(state[name]))
-
     @classmethod
-    def started(cls, method: AIES | ESS, posterior: Posterior, seed: int, progress: Any) -> _Walkers:
+    def started(cls, method: AIES | ESS, posterior: Posterior, seed: int, progress: Progress) -> _Walkers:
         ndim = posterior.ndim
         walkers = method.walkers or max(32, 4 * ndim)
         shape = (method.ensembles, walkers)
@@ -237,9 +234,6 @@ class _Walkers:
             thin=1,
             check=TUNING + 200,
         )
-
-    def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*self._ARRAYS, *self._NUMBERS)}
 
     def advance(self, posterior: Posterior, seed: int, move: Any) -> None:
         """One chunk of steps of every ensemble."""
@@ -285,7 +279,7 @@ class _Verdict:
         return of_walkers(self.quality, ENOUGH)
 
 
-def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
+def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
     import arviz  # noqa: F401  # both are slow to import, which is not sampling
     import numpyro.infer  # noqa: F401
 
@@ -295,8 +289,7 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
             f"are dimensions, and moves by small steps only. Up to {MOST_DIMENSIONS} are accepted; use nuts or mgvi."
         )
     clock = Clock()
-    state = checkpoint.load()
-    walkers = _Walkers(**state) if state else _Walkers.started(method, posterior, seed, progress)
+    walkers = _Walkers.restored(checkpoint) or _Walkers.started(method, posterior, seed, progress)
     progress.stage("sampling", method.max_steps)
     verdict: _Verdict | None = None
     try:
@@ -310,7 +303,7 @@ def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Any, che
                 progress.update(walkers.done, f"{length:.0f} of {ENOUGH:.0f} autocorrelation times of {tau:.0f} steps")
                 if over or not verdict.complaints():
                     break
-            checkpoint.save(**walkers.state())
+            walkers.save(checkpoint)
     except KeyboardInterrupt:
         if len(walkers.kept) < CHUNK:
             raise

@@ -14,6 +14,7 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.inference.search.landscape import Landscape
     from skyfold.posterior import Posterior
 
@@ -55,7 +56,7 @@ class HMC:
         self,
         posterior: Posterior,
         seed: int,
-        progress: Any,
+        progress: Progress,
         checkpoint: Checkpoint = NO_CHECKPOINT,
         land: Landscape | None = None,
     ) -> Draws:

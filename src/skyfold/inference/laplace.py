@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ from skyfold.inference.search.maxima import Modes
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Most Newton steps from the mode in latent coordinates to that in the coordinates of the approximation.
@@ -75,7 +76,9 @@ class Laplace:
         if self.draws < 100:
             raise SkyfoldError("Laplace needs at least 100 draws: fewer cannot be judged.")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         clock = Clock()
         land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
         search, modes = land.search, land.modes

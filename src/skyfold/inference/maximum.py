@@ -10,7 +10,7 @@ invariant, and this one differs from the mode in the physical parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.scoring import refine
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Eigenvalue of the Fisher metric, scaled to a unit diagonal, below which parameters are degenerate.
@@ -50,7 +51,9 @@ class MLE:
     def __post_init__(self) -> None:
         check_positive(self, "screen", "starts", "max_steps")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=False)
 
 
@@ -66,11 +69,13 @@ class MAP:
     def __post_init__(self) -> None:
         check_positive(self, "screen", "starts", "max_steps")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         return _point(self, posterior, seed, progress, with_prior=True)
 
 
-def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Any, *, with_prior: bool) -> Draws:
+def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Progress, *, with_prior: bool) -> Draws:
     clock = Clock()
     land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
     modes = land.first(method.max_steps)

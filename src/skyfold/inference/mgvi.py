@@ -10,7 +10,7 @@ Ensslin 2021, Entropy 23, 853) takes q normal in coordinates in which the metric
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -32,14 +32,33 @@ from skyfold.inference.importance.judged import (
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.quasirandom import normal_points
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Distance of a solved sample from its equation, in sds, and share of samples that may miss it.
 _MISS, _MISSES = 1e-3, 0.01
+
+
+class _Moving(RunState):
+    """The mean on its way, and the modes that were known before."""
+
+    mean: np.ndarray
+    modes: np.ndarray
+    values: np.ndarray
+    metrics: np.ndarray
+    best: np.ndarray
+    mode: np.ndarray
+    unseen: float
+    spent: int
+    moved: float  # by the last round, in sds
+    rounds: int
+    steps: int
+    solving: int
 
 
 @dataclass(frozen=True)
@@ -88,47 +107,47 @@ class MGVI:
         if self.pairs < 1 or self.rounds < 1 or self.newton < 1 or self.chains < 2:
             raise SkyfoldError(f"{self.name} needs a pair of samples, a round, a Newton step and 2 chains at least.")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         clock = Clock()
         if posterior.ndim > self.dense:
             from skyfold.inference.variational.matrix_free import Large
 
             return Large(self, posterior)(seed, progress, checkpoint)
         loaded = checkpoint.load()
-        state: dict[str, Any] = dict(loaded) if loaded else self._started(posterior, seed, progress)
+        state = _Moving(**loaded) if loaded else self._started(posterior, seed, progress)
         progress.stage("moving the mean", self.rounds)
         rng = np.random.default_rng([seed, 21])
         base = normal_points(self.pairs, posterior.ndim, rng)
         base = np.concatenate([base, -base])
-        while state["moved"] > self.tolerance and state["rounds"] < self.rounds:
+        while state.moved > self.tolerance and state.rounds < self.rounds:
             self._round(posterior, base, state)
-            progress.update(float(state["rounds"]), f"moved by {float(state['moved']):.3f} sd")
-            checkpoint.save(**state)
-        root = self._root(posterior, state["mean"])
-        judged, misses, solving = self._judged(posterior, np.asarray(state["mean"]), root, seed)
+            progress.update(state.rounds, f"moved by {state.moved:.3f} sd")
+            state.save(checkpoint)
+        root = self._root(posterior, state.mean)
+        judged, misses, solving = self._judged(posterior, state.mean, root, seed)
         own = []
         if misses > _MISSES:
             own.append(
                 f"{100 * misses:.0f}% of the samples do not solve the equation of the coordinates: the metric varies "
                 "too much for geoVI; use sf.NUTS()"
             )
-        if not state["moved"] <= self.tolerance:
-            own.append(
-                f"the mean still moves by {float(state['moved']):.3f} sd after {self.rounds} rounds: raise rounds"
-            )
+        if not state.moved <= self.tolerance:
+            own.append(f"the mean still moves by {state.moved:.3f} sd after {self.rounds} rounds: raise rounds")
         # a metric takes a derivative along every coordinate
-        gradients = int(state["steps"]) * len(base) * (posterior.ndim + 1) + int(state["solving"]) + solving
+        gradients = state.steps * len(base) * (posterior.ndim + 1) + state.solving + solving
         draws, _ = judged_draws(
             self,
             posterior,
             judged,
-            state,
+            state.state(),
             tuple(own),
             correction=self.correction,
             richer='sf.VI(family="flow") or sf.NUTS()',
             seed=seed,
             gradients=gradients,
-            diagnostics={"rounds": int(state["rounds"]), "moved": float(state["moved"]), "unsolved": misses},
+            diagnostics={"rounds": state.rounds, "moved": state.moved, "unsolved": misses},
             clock=clock,
         )
         if self.correction != "mcmc":
@@ -138,30 +157,30 @@ class MGVI:
 
         latent = Bend(np.zeros(posterior.ndim, dtype=bool), np.ones(posterior.ndim))
         chains = Continuation(posterior, latent, NUTS, self.chains, self.starts, progress, checkpoint)
-        return chains(draws, judged.pool, state, loaded, clock.seconds)
+        return chains(draws, judged.pool, state.state(), loaded, clock.seconds)
 
-    def _started(self, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
+    def _started(self, posterior: Posterior, seed: int, progress: Progress) -> _Moving:
         land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
-        return {
-            **land.record(),
-            "mean": land.modes.z[0],
-            "modes": land.modes.z,
-            "values": land.modes.value,
-            "metrics": land.modes.metric,
-            "moved": np.inf,
-            "rounds": 0,
-            "steps": 0,
-            "solving": 0,
-        }
+        record = {**land.record(), "modes": land.modes.z}
+        return _Moving(
+            **record,
+            mean=land.modes.z[0],
+            values=land.modes.value,
+            metrics=land.modes.metric,
+            moved=np.inf,
+            rounds=0,
+            steps=0,
+            solving=0,
+        )
 
     def _root(self, posterior: Posterior, mean: np.ndarray) -> np.ndarray:
         """Lower Cholesky factor of the metric, in the executable that the rounds use."""
         points = np.broadcast_to(mean, (2 * self.pairs, posterior.ndim))
         return np.linalg.cholesky(np.asarray(sampled(posterior.kernel, points)[2]))
 
-    def _round(self, posterior: Posterior, base: np.ndarray, state: dict[str, Any]) -> None:
+    def _round(self, posterior: Posterior, base: np.ndarray, state: _Moving) -> None:
         """Draw samples around the mean, then move the mean, the samples with it, to where the divergence is least."""
-        start = mean = np.asarray(state["mean"])
+        start = mean = state.mean
         root = self._root(posterior, mean)
         samples, solving = self._samples(posterior, mean, root, base)
         offsets = samples - mean
@@ -183,13 +202,10 @@ class MGVI:
             mean = mean + size * change
             value, gradient, metric = trial
         moved = root.T @ (mean - start)
-        state.update(
-            mean=mean,
-            moved=float(np.sqrt(np.mean(moved**2))),
-            rounds=int(state["rounds"]) + 1,
-            steps=int(state["steps"]) + steps,
-            solving=int(state["solving"]) + solving,
-        )
+        state.mean, state.moved = mean, float(np.sqrt(np.mean(moved**2)))
+        state.rounds += 1
+        state.steps += steps
+        state.solving += solving
 
     def _samples(
         self, posterior: Posterior, mean: np.ndarray, root: np.ndarray, base: np.ndarray

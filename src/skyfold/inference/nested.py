@@ -29,8 +29,10 @@ from skyfold.inference.nested_sampling.unit_cube import require_cube
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Prior draws per live point after which the search for points of finite likelihood is given up.
@@ -82,7 +84,9 @@ class Nested:
                 "between 0 and 1."
             )
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         import blackjax.ns  # noqa: F401  # slow to import, which is not sampling
 
         clock = Clock()
@@ -91,8 +95,7 @@ class Nested:
             raise SkyfoldError(
                 f"{self.live} live points cannot span {posterior.ndim} dimensions: Nested(live={10 * posterior.ndim})."
             )
-        state = checkpoint.load()
-        run = _Run(**state) if state else _Run.started(self, posterior, seed)
+        run = _Run.restored(checkpoint) or _Run.started(self, posterior, seed)
         advance = partial(step, posterior.kernel, remainder=self.remainder, batch=self.batch)
         key = jax.random.key(seed)
         progress.stage("nested sampling")
@@ -101,7 +104,7 @@ class Nested:
             while not run.finished and run.steps < self.max_steps:
                 run.advance(advance, key)
                 run.pace(self.sweeps)
-                checkpoint.save(**vars(run))
+                run.save(checkpoint)
                 progress.update(run.steps, f"ln Z {run.log_z:.2f}, {100 * run.left:.2g}% left, {run.spent} evaluations")
         except KeyboardInterrupt:
             if not len(run.dead):
@@ -165,7 +168,7 @@ class Nested:
         )
 
 
-class _Run:
+class _Run(RunState):
     """State of a run: everything that it needs to go on, as arrays and numbers."""
 
     z: np.ndarray
@@ -196,10 +199,6 @@ class _Run:
     before: float
     helpless: bool
     finished: bool
-
-    def __init__(self, **state: Any) -> None:
-        for name, value in state.items():
-            setattr(self, name, value if np.ndim(value) else np.asarray(value)[()])
 
     @classmethod
     def started(cls, method: Nested, posterior: Posterior, seed: int) -> _Run:

@@ -13,6 +13,7 @@ from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.inference.search.landscape import Landscape
     from skyfold.posterior import Posterior
 
@@ -59,7 +60,7 @@ class NUTS:
         self,
         posterior: Posterior,
         seed: int,
-        progress: Any,
+        progress: Progress,
         checkpoint: Checkpoint = NO_CHECKPOINT,
         land: Landscape | None = None,
     ) -> Draws:

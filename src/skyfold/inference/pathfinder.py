@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ from skyfold.inference.search.screening import choose_starts
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Latent dimensions up to which paths run in the frame of the Laplace approximation.
@@ -96,7 +97,9 @@ class Pathfinder:
         """Steps that an inverse Hessian can be made of."""
         return min(self.history, self.max_steps)
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         clock = Clock()
         land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)
         searched = posterior.ndim <= _DENSE

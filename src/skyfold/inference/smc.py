@@ -10,7 +10,7 @@ particles, so their scatter tells the errors: R-hat of the draws and the standar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import numpy as np
@@ -27,12 +27,14 @@ from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Metropolis steps per call, acceptance that the length of local moves aims at, and how fast it follows.
@@ -88,7 +90,9 @@ class SMC:
         if not 0.0 < self.keep < 1.0 or not 0.0 < self.correlation < 1.0:
             raise SkyfoldError("SMC: keep and correlation are shares between 0 and 1.")
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         import arviz  # noqa: F401  # slow to import, which is not sampling
         import blackjax  # noqa: F401
 
@@ -98,19 +102,18 @@ class SMC:
                 f"five per dimension: use SMC(particles={-(-5 * posterior.ndim // self.populations)}), or nuts."
             )
         clock = Clock()
-        state = checkpoint.load()
-        swarm = _Swarm(**state) if state else _Swarm.started(self, posterior, seed)
+        swarm = _Swarm.restored(checkpoint) or _Swarm.started(self, posterior, seed)
         progress.stage("tempering", 1.0)
         while swarm.power < 1.0:
             swarm.temper(self, posterior, seed)
-            checkpoint.save(**swarm.state())
+            swarm.save(checkpoint)
             progress.update(swarm.power, f"likelihood to the power {swarm.power:.3g}")
         progress.stage("sampling", self.rounds)
         quality: dict[str, float] = {}
         try:
             while not _enough(self, swarm, quality):
                 swarm.round(self, posterior, seed)
-                checkpoint.save(**swarm.state())
+                swarm.save(checkpoint)
                 progress.update(len(swarm.kept))
         except KeyboardInterrupt:
             if not len(swarm.kept):
@@ -119,22 +122,8 @@ class SMC:
         return _finished(self, posterior, seed, swarm, quality, clock)
 
 
-class _Swarm:
+class _Swarm(RunState):
     """Particles and everything else that a run needs to go on, as arrays."""
-
-    _ARRAYS = (
-        "z",
-        "likelihood",
-        "kept",
-        "weights",
-        "means",
-        "roots",
-        "log_evidence",
-        "variance",
-        "history",
-        "ancestors",
-    )
-    _NUMBERS = ("power", "scale", "count", "evaluations")
 
     z: np.ndarray  # (populations, particles, ndim)
     likelihood: np.ndarray  # (populations, particles)
@@ -147,11 +136,10 @@ class _Swarm:
     history: np.ndarray  # (steps, 7) see _COLUMNS
     ancestors: np.ndarray  # (populations, particles) prior draw that each comes from
 
-    def __init__(self, **state: Any) -> None:
-        for name in self._ARRAYS:
-            setattr(self, name, np.array(state[name]))
-        self.power, self.scale = float(state["power"]), float(state["scale"])
-        self.count, self.evaluations = int(state["count"]), int(state["evaluations"])
+    power: float
+    scale: float
+    count: int
+    evaluations: int
 
     @classmethod
     def started(cls, method: SMC, posterior: Posterior, seed: int) -> _Swarm:
@@ -181,9 +169,6 @@ class _Swarm:
             count=0,
             evaluations=likelihood.size,
         )
-
-    def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*self._ARRAYS, *self._NUMBERS)}
 
     @property
     def mixture(self) -> Mixture:

@@ -43,6 +43,7 @@ from skyfold.inference.variational.elbo import STEPS, Ascent, Optimiser, first_s
 from skyfold.inference.variational.guides import FAMILIES, Guide, log_normal
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: First step size (in units of the Laplace approximation), particles and patience of the families.
@@ -158,7 +159,9 @@ class VI:
         """What moves the guide."""
         return Optimiser(self.clip, self.weight_decay)
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         import optax  # noqa: F401  # slow to import, which is not sampling
 
         clock = Clock()
@@ -168,7 +171,7 @@ class VI:
         while not fit.finished:
             fit.advance(posterior.kernel, seed)
             progress.update(fit.done * STEPS, f"ELBO {fit.history[-1]:.2f}")
-            checkpoint.save(**fit.state())
+            fit.save(checkpoint)
         judged = self._judged(posterior, fit, seed)
         draws, trusted = judged_draws(
             self,
@@ -195,7 +198,7 @@ class VI:
         return chains(draws, judged.pool, fit.state(), state, clock.seconds)
 
     def _completed(
-        self, posterior: Posterior, fit: Ascent, draws: Draws, judged: Judged, progress: Any, clock: Clock
+        self, posterior: Posterior, fit: Ascent, draws: Draws, judged: Judged, progress: Progress, clock: Clock
     ) -> Draws:
         """Draws of adaptive importance sampling that begins with those of q and the modes."""
         from skyfold.inference.importance.from_draws import complete
@@ -245,7 +248,7 @@ def _noted(messages: tuple[str, ...]) -> tuple[str, ...]:
     return (f"{off or 'the approximation is not enough by itself'}; adaptive importance sampling makes up for it",)
 
 
-def _started(method: VI, posterior: Posterior, seed: int, progress: Any) -> dict[str, Any]:
+def _started(method: VI, posterior: Posterior, seed: int, progress: Progress) -> dict[str, Any]:
     """State of a run that begins: the modes and the frame of the Laplace approximation at the best."""
     land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
     return {

@@ -124,7 +124,7 @@ class ResponseParts(eqx.Module):
     @property
     def matrix(self) -> Any:
         """The pieces joined, (n_groups, n_energies) cm^2 s, on the energies that reach the groups."""
-        return self.melted().matrix
+        return self.melted().matrix  # type: ignore[union-attr]
 
     @property
     def elements(self) -> Any:
@@ -159,9 +159,10 @@ class ResponseParts(eqx.Module):
         key = (tuple(map(id, pieces)), wanted.tobytes())
         if key not in self._known.value:
             joined = self._joined(edges, inside)
+            found: Response | SparseResponse | WiderResponse = joined
             if len(wanted) != len(edges):
-                joined = WiderResponse(joined, wanted, int(np.flatnonzero(wanted == edges[0])[0]))
-            self._known.value[key] = (joined, pieces)
+                found = WiderResponse(joined, wanted, int(np.flatnonzero(wanted == edges[0])[0]))
+            self._known.value[key] = (found, pieces)
         return self._known.value[key][0]  # type: ignore[no-any-return]
 
     def _joined(self, edges: np.ndarray, inside: slice) -> Response | SparseResponse:

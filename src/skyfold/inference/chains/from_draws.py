@@ -19,6 +19,7 @@ from skyfold.inference.search.scoring import linearise
 
 if TYPE_CHECKING:
     from skyfold.inference.importance.judged import Weighed
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Steps of warm-up, least and most draws of each chain.
@@ -46,7 +47,7 @@ class Continuation:
     sampler: Callable[..., Any]
     chains: int
     batch: int
-    progress: Any
+    progress: Progress
     checkpoint: Checkpoint
 
     def __call__(
@@ -72,7 +73,7 @@ class Continuation:
         posterior = self.posterior
         method = self.sampler(chains=self.chains, warmup=_WARMUP, draws=_DRAWS, max_draws=_MOST, target_accept=_ACCEPT)
         if loaded and "chain_done" in loaded:
-            chains = Chains.resumed({n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
+            chains = Chains(**{n[6:]: a for n, a in loaded.items() if n.startswith("chain_")})
         else:
             chains = self._started(draws, weighed)
         advance = partial(advance_chains, posterior.kernel, transition=method.transition)

@@ -32,12 +32,14 @@ from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scattered_starts import about_modes, entered
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Steps of every chain per call of the executable.
@@ -62,7 +64,12 @@ def check_chains(method: Any) -> None:
 
 
 def run_chains(
-    method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint, land: Landscape | None = None
+    method: Any,
+    posterior: Posterior,
+    seed: int,
+    progress: Progress,
+    checkpoint: Checkpoint,
+    land: Landscape | None = None,
 ) -> Draws:
     """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
 
@@ -72,8 +79,7 @@ def run_chains(
     import arviz  # noqa: F401  # slow to import, which is not sampling
 
     clock = Clock()
-    state = checkpoint.load()
-    chains = Chains.resumed(state) if state else Chains.started(method, posterior, seed, progress, land)
+    chains = Chains.restored(checkpoint) or Chains.started(method, posterior, seed, progress, land)
     advance = partial(advance_chains, posterior.kernel, transition=method.transition)
     quality: dict[str, float] = {}
     try:
@@ -84,12 +90,12 @@ def run_chains(
                 chains.advance(advance, seed, adapt=True)
                 if 2 <= chains.done and not chains.restarts:
                     chains.mend()
-                checkpoint.save(**chains.state())
+                chains.save(checkpoint)
                 progress.update(chains.done * CHUNK, f"step size {chains.step[3]:.3f}")
             progress.stage("sampling", method.draws)
             while not (chains.hopeless() or enough(method, chains, quality, progress)):
                 chains.advance(advance, seed, adapt=False)
-                checkpoint.save(**chains.state())
+                chains.save(checkpoint)
                 progress.update(len(chains.z) * CHUNK, f"{chains.divergent} divergences")
             if not (chains.hopeless() or chains.diverge()) or chains.restarts >= _RESTARTS:
                 break
@@ -114,37 +120,8 @@ def run_chains(
     )
 
 
-class Chains:
+class Chains(RunState):
     """State of a run of chains: everything that it needs to go on, as arrays."""
-
-    _NUMBERS = ("done", "tuning", "restarts", "divergent", "gradients", "spent", "modes")
-    _LATER = ("energy", "extra", "next", "slow")
-    _ARRAYS = (
-        "target",
-        "unseen",
-        "u",
-        "density",
-        "gradient",
-        "step",
-        "best",
-        "mode",
-        "warm",
-        "z",
-        "unit",
-        "scale",
-        "mean",
-        "root",
-    )
-
-    def __init__(self, **state: Any) -> None:
-        for name in self._NUMBERS:
-            setattr(self, name, int(state[name]))
-        for name in self._ARRAYS:
-            setattr(self, name, np.array(state[name]))
-        self.energy = np.array(state.get("energy", np.empty((0, CHUNK, len(self.u)))))
-        self.extra = int(state.get("extra", 0))
-        self.next = int(state.get("next", 0))
-        self.slow = int(state.get("slow", 0))
 
     done: int
     tuning: int
@@ -172,8 +149,14 @@ class Chains:
     next: int
     slow: int
 
+    def __init__(self, **state: Any) -> None:
+        nothing = np.empty((0, CHUNK, len(state["u"])))
+        super().__init__(**{"energy": nothing, "extra": 0, "next": 0, "slow": 0, **state})
+
     @classmethod
-    def started(cls, method: Any, posterior: Posterior, seed: int, progress: Any, land: Landscape | None) -> Chains:
+    def started(
+        cls, method: Any, posterior: Posterior, seed: int, progress: Progress, land: Landscape | None
+    ) -> Chains:
         known = 0 if land is None else land.search.evaluations
         if land is None:
             land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
@@ -201,13 +184,6 @@ class Chains:
             mean=frame.mean,
             root=frame.root,
         )
-
-    @classmethod
-    def resumed(cls, state: dict[str, np.ndarray]) -> Chains:
-        return cls(**state)
-
-    def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*self._NUMBERS, *self._ARRAYS, *self._LATER)}
 
     @property
     def frame(self) -> Frame:
@@ -331,7 +307,7 @@ def _stricter(target: np.ndarray) -> np.ndarray:
     return np.asarray(1.0 - 0.4 * (1.0 - target))
 
 
-def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Any) -> bool:
+def enough(method: Any, chains: Chains, quality: dict[str, float], progress: Progress) -> bool:
     """Whether to stop: looked at after `draws` steps, then when the rest should have been drawn by what was seen."""
     done = len(chains.z) * CHUNK
     if done < method.draws or (done < method.max_draws and done < chains.next):

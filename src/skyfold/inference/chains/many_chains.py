@@ -23,18 +23,20 @@ from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Steps of all chains per call of the executable; groups in which chains are judged.
 CHUNK, GROUPS = 50, 4
 
 
-def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
+def run_many(method: Any, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
     """Find the modes, warm up, sample until the groups agree or `max_draws` is reached.
 
     `method` has the settings of `ChEES`; its ``tuner`` makes the state of all chains and of what they tune, and steps.
@@ -53,7 +55,7 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkp
             run.advance(adapt=True)
             if run.done in (warm // 4, warm // 2):
                 run.reframe()
-            checkpoint.save(**run.state())
+            run.save(checkpoint)
             progress.update(run.done * CHUNK)
         while True:
             run.advance(adapt=False)
@@ -62,7 +64,7 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Any, checkp
                 quality = judge(run.history())[1]
                 if draws >= method.max_draws or not complaints(quality, 0, 1):
                     break
-            checkpoint.save(**run.state())
+            run.save(checkpoint)
             progress.update(draws, f"{run.divergent} divergences")
     except KeyboardInterrupt:
         if len(run.kept) < 20:
@@ -100,11 +102,8 @@ def check_many(method: Any) -> None:
         )
 
 
-class _Run:
+class _Run(RunState):
     """Everything that a run needs to go on; `state` gives it as arrays."""
-
-    _ARRAYS = ("kept", "warm", "unit", "bend", "mean", "root", "best", "mode", "unseen")
-    _NUMBERS = ("done", "divergent", "gradients", "spent", "modes")
 
     kept: np.ndarray  # (draws, chains, ndim) latent vectors
     warm: np.ndarray  # (steps, chains, ndim) of the warm-up since the last frame, bent coordinates
@@ -122,7 +121,7 @@ class _Run:
     modes: int
     accepted: float
 
-    def __init__(self, method: Any, posterior: Posterior, seed: int, saved: dict[str, Any] | None, progress: Any):
+    def __init__(self, method: Any, posterior: Posterior, seed: int, saved: dict[str, Any] | None, progress: Progress):
         self.method, self.posterior, self.key = method, posterior, jax.random.key(seed)
         n, ndim = method.chains, posterior.ndim
         empty = np.empty((0, n, ndim))
@@ -136,11 +135,7 @@ class _Run:
             self.accepted = 0.0
             u, density, gradient = first.u, first.density, first.gradient
         else:
-            for name in self._ARRAYS:
-                setattr(self, name, np.array(saved[name]))
-            for name in self._NUMBERS:
-                setattr(self, name, int(saved[name]))
-            self.accepted = float(saved["accepted"])
+            super().__init__(**saved)
             u, density, gradient = np.zeros((n, ndim)), np.zeros(n), np.zeros((n, ndim))
         rng = np.random.default_rng([seed, 21])
         state = method.tuner.start(u, density, gradient, rng)
@@ -151,7 +146,7 @@ class _Run:
 
     def state(self) -> dict[str, Any]:
         leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves((self.chains, self.tuning)))}
-        return {**leaves, **{name: getattr(self, name) for name in (*self._ARRAYS, *self._NUMBERS, "accepted")}}
+        return {**leaves, **super().state()}
 
     def _frame(self, frame: Frame) -> None:
         self.unit, self.bend, self.mean, self.root = frame.bend.unit, frame.bend.scale, frame.mean, frame.root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from skyfold.inference.frames.unit_or_normal import Laplace
     from skyfold.inference.importance.judged import Weighed
     from skyfold.inference.running.draws import Draws
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Draws of the pool that the first proposals are fitted to, and the proposals' share of Laplace approximations.
@@ -35,7 +36,7 @@ def complete(
     laplace: Laplace,
     batch: int,
     effective: int,
-    progress: Any,
+    progress: Progress,
 ) -> tuple[Draws, str]:
     """Weighted draws in place of those of the approximation, and why they are not to be trusted (empty when they are).
 

@@ -8,7 +8,7 @@ weights is below 0.7, the effective sample size is reached, and a walk finds no 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from skyfold.inference.importance.sample import PriorProposal, WeightedSample, d
 from skyfold.inference.importance.short_chains import Population, fitted, moves, spread
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Share of the draws that come from wide copies of the proposals, and how much wider these are.
@@ -95,7 +96,7 @@ class Adaptation:
         """Evaluations so far, those of the screened draws left out."""
         return self._drawn + self.sample.explored
 
-    def run(self, most: int, progress: Any) -> str:
+    def run(self, most: int, progress: Progress) -> str:
         """Go on until the draws are accepted or `most` evaluations are spent; return what is wrong, if anything is."""
         while self.spent < most and not self.hopeless:
             self.draw()

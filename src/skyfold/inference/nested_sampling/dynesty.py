@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead. With
@@ -59,7 +60,9 @@ class Dynesty:
     screen: int = 2048
     starts: int = 16
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         dynesty = require_package("dynesty", self.name)
         if checkpoint.path is not None:
             raise SkyfoldError(

@@ -14,6 +14,7 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 
@@ -50,7 +51,9 @@ class Nautilus:
     screen: int = 2048
     starts: int = 16
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         nautilus = require_package("nautilus", self.name)
         clock = Clock()
         cube = Cube(posterior, self.name, progress)

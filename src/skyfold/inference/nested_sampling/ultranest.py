@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Points that are drawn and evaluated together.
@@ -61,7 +62,9 @@ class UltraNest:
     screen: int = 2048
     starts: int = 16
 
-    def __call__(self, posterior: Posterior, seed: int, progress: Any, checkpoint: Checkpoint = NO_CHECKPOINT) -> Draws:
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
         ultranest = require_package("ultranest", self.name)
         clock = Clock()
         cube = Cube(posterior, self.name, progress)

@@ -14,6 +14,7 @@ from skyfold.inference.density import batch_density, evaluate
 from skyfold.inference.running.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Shapes (blocks, points in a block) in which points are evaluated: one executable each.
@@ -39,7 +40,7 @@ class Cube:
         If a prior has no exact transport from the unit interval.
     """
 
-    def __init__(self, posterior: Posterior, method: str, progress: Any) -> None:
+    def __init__(self, posterior: Posterior, method: str, progress: Progress) -> None:
         require_cube(posterior, method)
         self._posterior, self._progress = posterior, progress
         self.evaluations = 0

@@ -15,6 +15,7 @@ from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts, screen
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 
@@ -84,7 +85,9 @@ class Landscape:
         }
 
 
-def landscape(posterior: Posterior, *, screened: int, starts: int, seed: int, progress: Any = None) -> Landscape:
+def landscape(
+    posterior: Posterior, *, screened: int, starts: int, seed: int, progress: Progress | None = None
+) -> Landscape:
     """Screen the prior, to climb from the best draws.
 
     Parameters

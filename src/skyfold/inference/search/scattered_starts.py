@@ -13,6 +13,7 @@ from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scoring import linearise
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: How much wider than the Laplace approximation the starts are: R-hat needs chains that could disagree.
@@ -37,7 +38,7 @@ class Starts:
     record: dict[str, Any]
 
 
-def scatter(posterior: Posterior, n: int, *, screened: int, starts: int, seed: int, progress: Any) -> Starts:
+def scatter(posterior: Posterior, n: int, *, screened: int, starts: int, seed: int, progress: Progress) -> Starts:
     """Search for the modes and scatter `n` points about them, each mode by its Laplace mass.
 
     Parameters

@@ -13,6 +13,7 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.variational.guides import FAMILIES, FullRank, Guide, LowRank, MeanField, log_normal
 from skyfold.kernel import Kernel
@@ -66,22 +67,31 @@ def _numbered(name: str, leaves: list[Any]) -> dict[str, Any]:
     return {f"{name}{i}": leaf for i, leaf in enumerate(leaves)}
 
 
-class Ascent:
+class Ascent(RunState):
     """State of the optimisation, and what makes arrays of it and back."""
 
-    _KEPT = (
-        *("modes", "values", "metrics", "masses", "covariances", "best", "unseen"),
-        *("unit", "scale", "mean", "root", "frame"),
-    )
+    modes: np.ndarray
+    values: np.ndarray
+    metrics: np.ndarray
+    masses: np.ndarray
+    covariances: np.ndarray
+    best: np.ndarray
+    unseen: np.ndarray
+    unit: np.ndarray
+    scale: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    frame: np.ndarray
+    spent: int
+    history: np.ndarray  # ELBO of each chunk of steps
+    rule: np.ndarray  # (3,) the highest ELBO, chunks waited since, falls of the rate
 
     def __init__(self, method: Any, state: dict[str, Any]) -> None:
+        super().__init__(**state)
         self.method = method
-        self._fixed = {name: np.asarray(state[name]) for name in self._KEPT}
-        self.spent = int(state["spent"])
-        self.history = list(np.asarray(state["history"]))
-        self.highest, waited, falls = (float(x) for x in state["rule"])
+        self.highest, waited, falls = (float(x) for x in self.rule)
         self.waited, self.falls = int(waited), int(falls)
-        first, _ = first_guide(method, Frame(self.bend, self.mean, self._fixed["frame"]))
+        first, _ = first_guide(method, Frame(self.bend, self.mean, self.frame))
         moments = method.optimiser.transformation().init(first)
         self.current = self._restored("guide", first, state)
         self.guide: Guide = self._restored("average", first, state)
@@ -94,24 +104,17 @@ class Ascent:
 
     def state(self) -> dict[str, Any]:
         """Everything the run needs to go on, as arrays."""
+        self.rule = np.array([self.highest, self.waited, self.falls])
         return {
-            **self._fixed,
-            "spent": self.spent,
-            "history": np.array(self.history),
-            "rule": np.array([self.highest, self.waited, self.falls]),
+            **super().state(),
             **_numbered("guide", jax.tree.leaves(self.current)),
             **_numbered("average", jax.tree.leaves(self.guide)),
             **_numbered("moments", jax.tree.leaves(self.moments)),
         }
 
-    def __getattr__(self, name: str) -> np.ndarray:
-        if name in Ascent._KEPT:
-            return self._fixed[name]
-        raise AttributeError(name)
-
     @property
     def bend(self) -> Bend:
-        return Bend(self._fixed["unit"], self._fixed["scale"])
+        return Bend(self.unit, self.scale)
 
     @property
     def done(self) -> int:
@@ -144,7 +147,7 @@ class Ascent:
             optimiser=method.optimiser,
         )
         value, error = float(value), float(error)
-        self.history.append(value)
+        self.history = np.append(self.history, value)
         if value > self.highest + max(method.tolerance, error):
             self.highest, self.waited = value, 0
             return

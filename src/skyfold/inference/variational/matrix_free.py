@@ -19,12 +19,14 @@ from skyfold.inference.importance.judged import weigh
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.run_state import RunState
 from skyfold.inference.search.large import DENSE
 from skyfold.inference.search.mass_centre import central, centre
 from skyfold.inference.search.metric_products import BATCH, applied, descend, divergence, lengths, offsets
 from skyfold.inference.search.screening import screen
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Residual of a sample's equation, in sds, that counts as a miss.
@@ -36,6 +38,17 @@ _LIGHT, _FAR = 5.0, 2.0
 _WORST_STEIN = 0.2
 
 
+class _Moving(RunState):
+    """The mean on its way."""
+
+    mean: np.ndarray
+    mode: np.ndarray
+    rivals: np.ndarray  # other centres
+    moved: float  # by the last round, in sds
+    rounds: int
+    steps: int
+
+
 @dataclass(frozen=True)
 class Large:
     """MGVI or geoVI (`method`) of a posterior with many latent dimensions."""
@@ -43,7 +56,7 @@ class Large:
     method: Any
     posterior: Posterior
 
-    def __call__(self, seed: int, progress: Any, checkpoint: Checkpoint) -> Draws:
+    def __call__(self, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
         clock = Clock()
         method, posterior = self.method, self.posterior
         if method.correction == "mcmc":
@@ -51,48 +64,45 @@ class Large:
                 f'{method.name} has no correction="mcmc" for {posterior.ndim} latent dimensions; use "none" or "psis", '
                 "or sf.NUTS()."
             )
-        state: dict[str, Any] = dict(checkpoint.load() or self._started(seed, progress))
+        state = _Moving.restored(checkpoint) or self._started(seed, progress)
         progress.stage("moving the mean", method.rounds)
-        while state["moved"] > method.tolerance and state["rounds"] < method.rounds:
-            start = np.asarray(state["mean"])
+        while state.moved > method.tolerance and state.rounds < method.rounds:
+            start = state.mean
             rng = np.random.default_rng([seed, 23])
             around, _, drawing = offsets(posterior, start, method.pairs, rng, bent=method.bent)
             mean, steps = descend(posterior, start, around, method.newton, method.tolerance)
             moved = mean - start
             product = np.asarray(applied(posterior.kernel, start, moved))
-            state.update(
-                mean=mean,
-                moved=float(np.sqrt(moved @ product / len(mean))),
-                rounds=int(state["rounds"]) + 1,
-                steps=int(state["steps"]) + steps + drawing,
-            )
-            progress.update(float(state["rounds"]), f"moved by {float(state['moved']):.3f} sd")
-            checkpoint.save(**state)
+            state.mean, state.moved = mean, float(np.sqrt(moved @ product / len(mean)))
+            state.rounds += 1
+            state.steps += steps + drawing
+            progress.update(state.rounds, f"moved by {state.moved:.3f} sd")
+            state.save(checkpoint)
         return self._draws(state, seed, progress, clock)
 
-    def _started(self, seed: int, progress: Any) -> dict[str, Any]:
+    def _started(self, seed: int, progress: Progress) -> _Moving:
         progress.stage("searching for the centre")
         posterior = self.posterior
         nothing = np.empty((0, posterior.ndim))
         if posterior.ndim > DENSE:
             mean, spent = centre(posterior, np.zeros(posterior.ndim), seed)
-            return {"mean": mean, "mode": mean, "rivals": nothing, "moved": np.inf, "rounds": 0, "steps": spent}
+            return _Moving(mean=mean, mode=mean, rivals=nothing, moved=np.inf, rounds=0, steps=spent)
         points, density, _ = screen(posterior, self.method.screen, seed)
         found = central(posterior, points, density, seed)
         masses = found.value - 0.5 * np.linalg.slogdet(found.metric)[1]
         rivals = found.z[1:][masses[1:] > masses[0] - _LIGHT]
-        return {
-            "mean": found.z[0],
-            "mode": found.z[0],
-            "rivals": rivals if len(rivals) else nothing,
-            "moved": np.inf,
-            "rounds": 0,
-            "steps": found.evaluations + len(points),
-        }
+        return _Moving(
+            mean=found.z[0],
+            mode=found.z[0],
+            rivals=rivals if len(rivals) else nothing,
+            moved=np.inf,
+            rounds=0,
+            steps=found.evaluations + len(points),
+        )
 
-    def _draws(self, state: dict[str, Any], seed: int, progress: Any, clock: Clock) -> Draws:
+    def _draws(self, state: _Moving, seed: int, progress: Progress, clock: Clock) -> Draws:
         method, posterior = self.method, self.posterior
-        mean = np.asarray(state["mean"])
+        mean = state.mean
         progress.stage("drawing")
         rng = np.random.default_rng([seed, 24])
         around, missed, drawing = offsets(posterior, mean, method.draws // 2, rng, bent=method.bent)
@@ -128,7 +138,7 @@ class Large:
                 "the density of geoVI's draws is not known in so many dimensions: they are not weighted, and judged by "
                 "Stein's identity instead of k-hat",
             )
-        rivals = np.abs(np.asarray(state["rivals"]) - z.mean(axis=0)) / z.std(axis=0)
+        rivals = np.abs(state.rivals - z.mean(axis=0)) / z.std(axis=0)
         others = np.any(rivals > _FAR, axis=1)
         if np.any(others):
             sound = False
@@ -139,11 +149,11 @@ class Large:
                 *messages,
             )
         unsolved = float(np.mean(missed > _MISS))
-        settled = bool(state["moved"] <= method.tolerance)
+        settled = state.moved <= method.tolerance
         if unsolved > 0.01:
             messages = (f"{100 * unsolved:.0f}% of the samples do not solve their equation; use sf.NUTS()", *messages)
         if not settled:
-            messages = (f"the mean still moves by {float(state['moved']):.3f} sd: raise rounds", *messages)
+            messages = (f"the mean still moves by {state.moved:.3f} sd: raise rounds", *messages)
         numbers = judged.diagnostics()
         return Draws(
             method=method.name,
@@ -154,16 +164,16 @@ class Large:
             converged=sound and settled and unsolved <= 0.01,
             messages=messages,
             seed=seed,
-            evaluations=int(state["steps"]) + drawing + 4 * len(z),
-            gradients=int(state["steps"]) + drawing + 3 * len(z),
+            evaluations=state.steps + drawing + 4 * len(z),
+            gradients=state.steps + drawing + 3 * len(z),
             best=z[int(np.argmax(judged.own.log_likelihood))],
-            mode=np.asarray(state["mode"]),
+            mode=state.mode,
             diagnostics={
                 **({k: numbers[k] for k in ("khat", "effective", "efficiency")} if not method.bent else {}),
                 "stein": stein,
                 "stein_error": error,
-                "rounds": int(state["rounds"]),
-                "moved": float(state["moved"]),
+                "rounds": state.rounds,
+                "moved": state.moved,
                 "unsolved": unsolved,
             },
             seconds=clock.seconds(),
