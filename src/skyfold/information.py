@@ -72,22 +72,17 @@ def linearised(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.
 def hessian_product(
     function: Callable[[jax.Array], jax.Array], z: jax.Array
 ) -> Callable[[jax.Array], jax.Array] | None:
-    """Function that multiplies the Hessian at z with a vector; None where second derivatives do not exist."""
-    gradient = jax.grad(function)
-    try:
-        return jax.linearize(gradient, z)[1]
-    except _NO_DERIVATIVE:
-        pass
+    """Function that multiplies the Hessian at z with a vector; None where second derivatives do not exist.
 
-    def push(v: jax.Array) -> jax.Array:
-        # some rules do not tell what depends on the tangent alone: then the gradient is computed with every product
-        return jax.jvp(gradient, (z,), (v,))[1]
-
+    They count as missing, too, where a rule does not tell what depends on the tangent alone, so that every product
+    would take a new gradient.
+    """
     try:
-        jax.eval_shape(push, z)
+        product = jax.linearize(jax.grad(function), z)[1]
+        jax.eval_shape(product, z)
     except _NO_DERIVATIVE:
         return None
-    return push
+    return product
 
 
 def _at(kernel: Kernel, z: jax.Array) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
