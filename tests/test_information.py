@@ -148,6 +148,8 @@ def test_hessian_products_where_second_derivatives_exist_and_where_not() -> None
     def squares(x: jax.Array) -> jax.Array:
         return x**2
 
+    squares.def_vmap(lambda size, batched, x: (x**2, batched[0]))
+
     @jax.custom_jvp
     def opaque(x: jax.Array) -> jax.Array:
         return jnp.sum(x**3)
