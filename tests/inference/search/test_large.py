@@ -12,8 +12,8 @@ from toys import Direct, Identity, direct, image, sky
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
-from skyfold.inference import maximum
 from skyfold.inference.search.large import ascend
+from skyfold.inference.search.scoring import climb
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.poisson import Poisson
 from skyfold.parameters import Value, parameter
@@ -91,7 +91,7 @@ def test_a_poisson_field() -> None:
     step = np.linalg.solve(modes.metric[0], gradient)
     assert step @ gradient < 1e-6
     # Fisher scoring with dense metrics comes to the same point
-    dense = maximum.climb(posterior, modes.z + 0.01)
+    dense = climb(posterior, modes.z + 0.01)
     assert modes.value[0] == pytest.approx(dense.value[0], abs=1e-5)
     np.testing.assert_allclose(modes.z[0], dense.z[0], atol=1e-3)
 
@@ -110,7 +110,7 @@ def test_the_same_as_fisher_scoring_on_a_small_problem() -> None:
     posterior = sf.Posterior((sky(), image()))
     for with_prior in (True, False):
         one = ascend(posterior, np.zeros((1, 2)), with_prior=with_prior)
-        two = maximum.climb(posterior, np.zeros((1, 2)), with_prior=with_prior)
+        two = climb(posterior, np.zeros((1, 2)), with_prior=with_prior)
         assert one.converged[0]
         assert one.value[0] == pytest.approx(two.value[0], abs=1e-7)
         np.testing.assert_allclose(one.z[0], two.z[0], atol=1e-5)
