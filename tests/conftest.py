@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,30 @@ import pytest
 os.environ.setdefault("SKYFOLD_CACHE", "jax")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+#: Size in MB above which a process of tests lets go of what finished modules have compiled.
+FULL = 700
+
+
+def size() -> int:
+    """Memory of this process in MB, 0 where the system does not say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _executables() -> Iterator[None]:
+    """Each module leaves hundreds of executables behind, of shapes that no other module has."""
+    yield
+    before = size()
+    if before > FULL:
+        from skyfold.compiled.jit import forget
+
+        forget()
+        gc.collect()
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Ensembles of walkers: exact moments, bounds, both modes, honest flags, seeds and bitwise resume."""
+"""Ensembles of walkers: exact moments, bounds, both modes, honest flags, thinned runs that go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import MEAN, SD, Direct, Squared, direct, run
+from toys import Direct, Squared, direct, run
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
@@ -19,18 +19,6 @@ from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.likelihoods.gaussian import Gaussian
 
 METHODS = pytest.mark.parametrize("method", [AIES(), ESS()], ids=lambda m: m.name)
-
-
-@METHODS
-def test_gaussian_moments(gaussian, method) -> None:
-    draws = run(method, gaussian)
-    assert draws.converged, draws.messages
-    assert draws.diagnostics["length"] >= 50
-    z = draws.latent.reshape(-1, 3)
-    np.testing.assert_allclose((z.mean(axis=0) - MEAN) / SD, 0.0, atol=0.06)
-    np.testing.assert_allclose(z.std(axis=0) / SD, 1.0, atol=0.04)
-    np.testing.assert_allclose(draws.best, [2.0, -1.0, 0.3], atol=1e-5)
-    np.testing.assert_allclose(draws.log_likelihood.ravel(), np.asarray(gaussian.log_likelihood(z)), rtol=1e-9)
 
 
 @METHODS
@@ -58,21 +46,6 @@ def test_walkers_stuck_in_modes_are_not_called_converged() -> None:
     draws = run(ESS(max_steps=400), posterior)
     assert not draws.converged
     assert draws.messages
-
-
-@METHODS
-def test_stopped_too_early_it_says_so(gaussian, method) -> None:
-    draws = run(type(method)(max_steps=100), gaussian)
-    assert not draws.converged
-    assert any("autocorrelation times" in m for m in draws.messages), draws.messages
-
-
-@METHODS
-def test_the_seed_repeats(gaussian, method) -> None:
-    short = type(method)(max_steps=100)
-    one, two, three = (run(short, gaussian, seed) for seed in (7, 7, 8))
-    np.testing.assert_array_equal(one.latent, two.latent)
-    assert not np.array_equal(one.latent, three.latent)
 
 
 class Stopping(Checkpoint):

@@ -134,10 +134,6 @@ def test_other_numpyro_priors_are_taken() -> None:
     assert draws.log_evidence == pytest.approx(np.log(np.trapezoid(density, x)), abs=0.02)
 
 
-def test_the_seed_repeats(gaussian) -> None:
-    np.testing.assert_array_equal(run(Laplace(), gaussian, 7).latent, run(Laplace(), gaussian, 7).latent)
-
-
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(sf.SkyfoldError, match="100 draws"):
         Laplace(draws=10)

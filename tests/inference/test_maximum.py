@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import Direct, Greybody, Identity, direct, image, photometry, run, sky
+from toys import Direct, Identity, direct, image, run, sky
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
@@ -57,11 +57,6 @@ def test_both_maxima_of_a_bimodal_likelihood_are_found() -> None:
     x = np.sort(np.ravel(posterior.values(modes.z)["vector.x"]))
     np.testing.assert_allclose(x, [-2.0, 2.0], atol=0.01)
     assert posterior.values(modes.z[0])["vector.x"] > 0
-
-
-def test_the_seed_repeats() -> None:
-    posterior = sf.Posterior((Greybody(), photometry()))
-    np.testing.assert_array_equal(run(sf.MLE(), posterior, 5).latent, run(sf.MLE(), posterior, 5).latent)
 
 
 def test_a_likelihood_that_is_nowhere_finite_is_an_error() -> None:

@@ -142,12 +142,6 @@ def test_a_likelihood_that_is_finite_nowhere_is_refused() -> None:
     assert len(warned) == 1
 
 
-def test_a_run_cut_short_says_so(gaussian) -> None:
-    draws = run(Nested(live=200, batch=20, max_steps=20, screen=256, starts=4), gaussian)
-    assert not draws.converged
-    assert any("still in the live points" in m for m in draws.messages)
-
-
 def test_too_few_draws_are_said(gaussian) -> None:
     draws = run(Nested(live=40, batch=4, screen=256, starts=4), gaussian)
     assert not draws.converged
@@ -199,29 +193,10 @@ class Interrupted(Checkpoint):
             raise self.how
 
 
-def test_an_interrupted_run_goes_on_to_the_same_draws(gaussian, tmp_path) -> None:
-    path = tmp_path / "run.npz"
-    with pytest.raises(RuntimeError):
-        run(QUICK, gaussian, 3, checkpoint=Interrupted(path, 4, RuntimeError))
-    resumed = run(QUICK, gaussian, 3, checkpoint=Checkpoint(path, "same"))
-    whole = run(QUICK, gaussian, 3)
-    np.testing.assert_array_equal(resumed.latent, whole.latent)
-    np.testing.assert_array_equal(resumed.log_weights, whole.log_weights)
-    assert (resumed.log_evidence, resumed.evaluations) == (whole.log_evidence, whole.evaluations)
-    again = run(QUICK, gaussian, 3, checkpoint=Checkpoint(path, "same"))
-    np.testing.assert_array_equal(again.latent, whole.latent)
-
-
 def test_an_interrupted_run_keeps_what_it_has(gaussian, tmp_path) -> None:
     draws = run(QUICK, gaussian, 3, checkpoint=Interrupted(tmp_path / "run.npz", 4, KeyboardInterrupt))
     assert not draws.converged
     assert any("interrupted" in m for m in draws.messages)
-
-
-def test_the_seed_repeats(gaussian) -> None:
-    one, two, other = run(QUICK, gaussian, 7), run(QUICK, gaussian, 7), run(QUICK, gaussian, 8)
-    np.testing.assert_array_equal(one.latent, two.latent)
-    assert one.log_evidence != other.log_evidence
 
 
 def test_what_it_cannot_do_is_refused(gaussian) -> None:

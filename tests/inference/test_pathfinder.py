@@ -88,13 +88,6 @@ def test_many_dimensions_in_latent_coordinates() -> None:
     assert draws.log_evidence == pytest.approx(exact, abs=max(5 * draws.log_evidence_error, 0.02))
 
 
-def test_the_seed_repeats(gaussian) -> None:
-    one, two, other = (run(Pathfinder(), gaussian, s) for s in (7, 7, 8))
-    np.testing.assert_array_equal(one.latent, two.latent)
-    np.testing.assert_array_equal(one.log_weights, two.log_weights)
-    assert not np.array_equal(one.latent, other.latent)
-
-
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(sf.SkyfoldError, match="above 0"):
         Pathfinder(paths=0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import MEAN, PRECISION, SD, Direct, Greybody, Squared, direct, image, photometry, run, sky
+from toys import PRECISION, Direct, Greybody, Squared, direct, image, photometry, run, sky
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
@@ -20,15 +20,6 @@ def moments(posterior, draws):
     means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
     sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
     return means, sds
-
-
-@pytest.mark.parametrize("method", [sf.Auto(), sf.NUTS()], ids=lambda m: m.name)
-def test_gaussian_moments(gaussian, method) -> None:
-    draws = run(method, gaussian)
-    assert draws.converged, draws.messages
-    means, sds = moments(gaussian, draws)
-    np.testing.assert_allclose((means["vector.x"] - MEAN) / SD, 0.0, atol=0.08)
-    np.testing.assert_allclose(sds["vector.x"] / SD, 1.0, atol=0.05)
 
 
 def test_auto_s_evidence_is_exact_on_a_gaussian(gaussian) -> None:
@@ -112,11 +103,6 @@ def test_chains_that_disagree_are_not_called_converged() -> None:
     draws = run(sf.NUTS(draws=200, max_draws=200, chains=8), posterior, seed=1)
     assert not draws.converged
     assert any("R-hat" in m for m in draws.messages)
-
-
-def test_the_seed_repeats(gaussian) -> None:
-    for method in (sf.Auto(), sf.NUTS(draws=100, max_draws=100, warmup=200)):
-        np.testing.assert_array_equal(run(method, gaussian, 7).latent, run(method, gaussian, 7).latent)
 
 
 def test_unknown_methods_are_named(gaussian) -> None:

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 import jax
 import numpy as np
@@ -25,6 +26,16 @@ CPU_OPTIONS: dict[str, Any] = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_parallel_codegen_split_count": 1,
 }
+
+
+_compiled: WeakSet[Any] = WeakSet()
+
+
+def forget() -> None:
+    """Let go of all that was compiled in this process, JAX's own caches included; what is on disk stays."""
+    for function in _compiled:
+        function.forget()
+    jax.clear_caches()
 
 
 def jit(
@@ -85,6 +96,8 @@ def jit(
         return either(lambda f: f(*args, **kwargs)) if run is None else run(*rest, **named)
 
     call.executables = lambda: len(held)  # type: ignore[attr-defined]
+    call.forget = held.clear  # type: ignore[attr-defined]
+    _compiled.add(call)
     return call
 
 

@@ -1,17 +1,16 @@
-"""ChEES and MEADS: exact moments, bounds, honest flags, seeds and bitwise resume."""
+"""ChEES and MEADS: bounds, agreement with auto, honest flags."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import scipy.stats as st
-from toys import MEAN, SD, Direct, Greybody, Squared, direct, photometry, run
+from toys import Direct, Greybody, Squared, direct, photometry, run
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
 from skyfold.inference.chees import ChEES
 from skyfold.inference.meads import MEADS
-from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.likelihoods.gaussian import Gaussian
 
 METHODS = pytest.mark.parametrize("method", [ChEES(), MEADS()], ids=lambda m: m.name)
@@ -20,18 +19,6 @@ SHORT = pytest.mark.parametrize(
     [ChEES(warmup=200, draws=100, max_draws=100), MEADS(warmup=200, draws=50, max_draws=50)],
     ids=lambda m: m.name,
 )
-
-
-@METHODS
-def test_gaussian_moments(gaussian, method) -> None:
-    draws = run(method, gaussian)
-    assert draws.converged, draws.messages
-    z = draws.latent.reshape(-1, 3)
-    np.testing.assert_allclose((z.mean(axis=0) - MEAN) / SD, 0.0, atol=0.07)
-    np.testing.assert_allclose(z.std(axis=0) / SD, 1.0, atol=0.05)
-    np.testing.assert_allclose(draws.best, [2.0, -1.0, 0.3], atol=1e-5)
-    np.testing.assert_allclose(draws.log_likelihood.ravel(), np.asarray(gaussian.log_likelihood(z)), rtol=1e-9)
-    assert 0 < draws.gradients < draws.evaluations
 
 
 @METHODS
@@ -50,6 +37,7 @@ def test_it_agrees_with_auto_on_another_domain(method) -> None:
     posterior = sf.Posterior((Greybody(), photometry()))
     one, two = run(method, posterior), run(sf.Auto(), posterior)
     assert one.converged, one.messages
+    assert 0 < one.gradients < one.evaluations
     z, w = two.latent.reshape(-1, 2), two.weights().ravel()
     mean = w @ z
     sd = np.sqrt(w @ (z - mean) ** 2)
@@ -65,46 +53,6 @@ def test_chains_stuck_in_modes_are_not_called_converged(method) -> None:
     assert 0.2 < np.mean(x > 0) < 0.8
     assert not draws.converged
     assert any("effective sample size" in m for m in draws.messages), draws.messages
-
-
-def test_stopped_too_early_it_says_so(gaussian) -> None:
-    draws = run(MEADS(chains=16, warmup=200, draws=50, max_draws=50), gaussian)
-    assert not draws.converged
-    assert any("effective sample size" in m or "R-hat" in m for m in draws.messages), draws.messages
-
-
-@SHORT
-def test_the_seed_repeats(gaussian, method) -> None:
-    one, two, three = (run(method, gaussian, seed) for seed in (7, 7, 8))
-    np.testing.assert_array_equal(one.latent, two.latent)
-    assert not np.array_equal(one.latent, three.latent)
-
-
-class Stopping(Checkpoint):
-    """Stands for a run that is killed after so many saves."""
-
-    def __init__(self, path, saves: int) -> None:
-        super().__init__(path, "many")
-        self.saves = saves
-
-    def save(self, **state) -> None:
-        super().save(**state)
-        self.saves -= 1
-        if self.saves == 0:
-            raise RuntimeError("killed")
-
-
-@SHORT
-def test_a_killed_run_resumes_to_the_same_draws(gaussian, tmp_path, method) -> None:
-    whole = run(method, gaussian, 4)
-    for saves in (1, 3, 5):  # in the warm-up before and after a new frame, and in the sampling
-        path = tmp_path / f"{saves}.npz"
-        with pytest.raises(RuntimeError, match="killed"):
-            run(method, gaussian, 4, Stopping(path, saves))
-        resumed = run(method, gaussian, 4, Checkpoint(path, "many"))
-        np.testing.assert_array_equal(resumed.latent, whole.latent)
-        assert (resumed.evaluations, resumed.gradients) == (whole.evaluations, whole.gradients)
-        assert resumed.diagnostics == whole.diagnostics
 
 
 @pytest.mark.parametrize("kind", [ChEES, MEADS])

@@ -80,21 +80,6 @@ def test_one_dimension_at_a_bound(name) -> None:
     assert draws.log_evidence == pytest.approx(np.log(st.norm.sf(0.0, -0.02, 0.05)), abs=4 * draws.log_evidence_error)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_run_cut_short_says_so(gaussian, name) -> None:
-    draws = run(installed(name)(max_evaluations=600), gaussian)
-    assert not draws.converged
-    assert any("max_evaluations" in m for m in draws.messages)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_the_seed_repeats(gaussian, name) -> None:
-    method = installed(name)()
-    one, two = run(method, gaussian, 5), run(method, gaussian, 5)
-    np.testing.assert_array_equal(one.latent, two.latent)
-    assert one.log_evidence == two.log_evidence
-
-
 def test_slices_of_ultranest_beyond_its_regions(gaussian) -> None:
     draws = run(installed("ultranest")(max_region=1), gaussian)
     exact = st.norm.logpdf(DATA, 0.0, np.sqrt(1 + SIGMA**2)).sum()
