@@ -59,8 +59,8 @@ class Fourth(Squared):
 
 
 @cache
-def two_modes() -> Any:
-    return Public(sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [0.2]), Annotation("d")))))
+def two_modes(width: float = 0.2) -> Any:
+    return Public(sf.Posterior((Squared(x=sf.Normal(0.0, 2.0)), Direct(Gaussian([4.0], [width]), Annotation("d")))))
 
 
 @cache
@@ -68,19 +68,20 @@ def flat() -> Any:
     return Public(sf.Posterior((Fourth(x=sf.Normal(0.0, 1.0)), Direct(Gaussian([0.0], [1e-4]), Annotation("d")))))
 
 
-_FEW = {"chains": 16, "warmup": 200, "draws": 50, "max_draws": 50}
 _CUBE = {"screen": 256, "starts": 4}
 CASES = {
     "aies": Case({}, {"max_steps": 100}, "autocorrelation times"),
     "auto": Case({}, {"max_evaluations": 1}, "auto used SMC"),
-    "chees": Case({}, _FEW, "effective sample size"),
+    "chees": Case(
+        {}, {"warmup": 200, "draws": 100, "max_draws": 100}, "effective sample size", lambda: two_modes(0.01)
+    ),
     "dynesty": Case({"live": 200, **_CUBE}, {"max_evaluations": 600}, "max_evaluations"),
     "ess": Case({}, {"max_steps": 100}, "autocorrelation times"),
     "geovi": Case({}, {}, "a mode with some 50% of the posterior", two_modes),
     "hmc": Case({}, {"draws": 20, "max_draws": 20}, "effective sample size"),
     "laplace": Case({}, {}, "normal", flat),
     "map": Case({}, {"max_steps": 1}, "not a stationary point"),
-    "meads": Case({}, _FEW, "effective sample size"),
+    "meads": Case({}, {"chains": 16, "warmup": 200, "draws": 50, "max_draws": 50}, "effective sample size"),
     "mgvi": Case({}, {}, "a mode with some 50% of the posterior", two_modes),
     "mle": Case({}, {"max_steps": 1}, "not a stationary point"),
     "nautilus": Case(
