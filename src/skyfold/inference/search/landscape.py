@@ -28,6 +28,7 @@ class Landscape:
     posterior : Posterior
     points, density, log_likelihood : prior draws (n, ndim), their log density and log-likelihood (n,).
     starts : starts of a batch of climbs.
+    progress : is told how a long search comes along.
     """
 
     posterior: Posterior
@@ -35,6 +36,7 @@ class Landscape:
     density: np.ndarray
     log_likelihood: np.ndarray
     starts: int
+    progress: Progress | None = None
 
     @property
     def screened(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,7 +50,7 @@ class Landscape:
     @cached_property
     def search(self) -> Search:
         """Modes of the posterior, and whether they are all."""
-        return search_modes(self.posterior, self.points, self.density, self.starts)
+        return search_modes(self.posterior, self.points, self.density, self.starts, self.progress)
 
     @property
     def modes(self) -> Modes:
@@ -101,4 +103,4 @@ def landscape(
     """
     if progress is not None:
         progress.stage("searching for modes")
-    return Landscape(posterior, *screen(posterior, screened, seed), starts)
+    return Landscape(posterior, *screen(posterior, screened, seed), starts, progress)

@@ -18,6 +18,7 @@ from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.metric_products import applied, descend, divergence, lengths, offsets
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Antithetic pairs of samples, rounds and Newton steps in each at most.
@@ -30,7 +31,9 @@ _STARTS, _JUDGED = 4, 64
 _SAME = 1.0
 
 
-def centre(posterior: Posterior, start: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+def centre(
+    posterior: Posterior, start: np.ndarray, seed: int, progress: Progress | None = None
+) -> tuple[np.ndarray, int]:
     """Mean (ndim,) of the metric Gaussian that was moved from a start (ndim,), and the derivatives that it took.
 
     Raises
@@ -44,18 +47,22 @@ def centre(posterior: Posterior, start: np.ndarray, seed: int) -> tuple[np.ndarr
             "The likelihood is not finite where the search for the centre of the posterior begins, which is the middle "
             "of the prior or a draw of it; check the priors' ranges."
         )
-    for _ in range(_ROUNDS):
+    for done in range(_ROUNDS):
         around, _, drawing = offsets(posterior, mean, _PAIRS, np.random.default_rng([seed, 23]))
         new, steps = descend(posterior, mean, around, _STEPS, _STILL)
         moved = new - mean
         length = float(moved @ np.asarray(applied(posterior.kernel, mean, moved)))
         mean, spent = new, spent + drawing + steps
+        if progress is not None:
+            progress.update(done + 1, f"moved by {np.sqrt(length / len(mean)):.3f} sd")
         if length < _STILL**2 * len(mean):
             break
     return mean, spent
 
 
-def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed: int = 0) -> Modes:
+def central(
+    posterior: Posterior, points: np.ndarray, density: np.ndarray, seed: int = 0, progress: Progress | None = None
+) -> Modes:
     """Centres reached from several starts, heaviest first, in the place of modes, with the dense metric of each.
 
     The mass under a centre is the evidence lower bound (of the median draw, for means are ruled by single ones) of the
@@ -65,6 +72,7 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed:
     ----------
     points, density : screened prior draws (n, ndim) and their log density: half of the starts are among the best of
         these, the others the middle of the prior, unless the likelihood is not finite there.
+    progress : is told of every round.
 
     Raises
     ------
@@ -83,7 +91,9 @@ def central(posterior: Posterior, points: np.ndarray, density: np.ndarray, seed:
         starts = np.concatenate([np.tile(middle, (_STARTS // 2, 1)), starts[_STARTS // 2 :]])
     means, spent = [], 0
     for number, start in enumerate(starts):
-        mean, cost = centre(posterior, start, seed + number)
+        if progress is not None:
+            progress.stage(f"searching for the centre from start {number + 1} of {len(starts)}", _ROUNDS)
+        mean, cost = centre(posterior, start, seed + number, progress)
         means.append(mean)
         spent += cost + 2 * posterior.ndim
     metrics = [dense_metric(posterior, z) for z in means]

@@ -13,6 +13,7 @@ from skyfold.inference.search.scoring import climb
 from skyfold.inference.search.screening import choose_starts
 
 if TYPE_CHECKING:
+    from skyfold.inference.running.progress import Progress
     from skyfold.posterior import Posterior
 
 #: Share of starts that may find a mode of their own before the search is called incomplete.
@@ -46,7 +47,9 @@ class Search:
         return self.unseen <= MOST_UNSEEN
 
 
-def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, starts: int) -> Search:
+def search_modes(
+    posterior: Posterior, points: np.ndarray, density: np.ndarray, starts: int, progress: Progress | None = None
+) -> Search:
     """Climb from batches of starts until new ones stop finding new modes.
 
     In more than 200 dimensions the only mode is the `centre` of the posterior.
@@ -55,11 +58,12 @@ def search_modes(posterior: Posterior, points: np.ndarray, density: np.ndarray, 
     ----------
     points, density : screened prior draws (n, ndim) and their log density.
     starts : starts per batch.
+    progress : is told how the search for the centre comes along.
     """
     if posterior.ndim > LARGE:
         from skyfold.inference.search.mass_centre import central
 
-        modes = central(posterior, points, density)
+        modes = central(posterior, points, density, progress=progress)
         return Search(modes, 0.0, len(points) + modes.evaluations)
     modes = climb(posterior, choose_starts(points, density, starts))
     pool = None

@@ -85,10 +85,10 @@ class Large:
         posterior = self.posterior
         nothing = np.empty((0, posterior.ndim))
         if posterior.ndim > DENSE:
-            mean, spent = centre(posterior, np.zeros(posterior.ndim), seed)
+            mean, spent = centre(posterior, np.zeros(posterior.ndim), seed, progress)
             return _Moving(mean=mean, mode=mean, rivals=nothing, moved=np.inf, rounds=0, steps=spent)
         points, density, _ = screen(posterior, self.method.screen, seed)
-        found = central(posterior, points, density, seed)
+        found = central(posterior, points, density, seed, progress)
         masses = found.value - 0.5 * np.linalg.slogdet(found.metric)[1]
         rivals = found.z[1:][masses[1:] > masses[0] - _LIGHT]
         return _Moving(
