@@ -112,7 +112,7 @@ def test_a_missing_package_is_named(gaussian, name, monkeypatch) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_importing_the_methods_does_not_import_the_packages(name) -> None:
-    module = importlib.import_module(f"skyfold.inference.{name}")
+    module = importlib.import_module(f"skyfold.inference.nested_sampling.{name}")
     assert not any(getattr(value, "__name__", "") == name for value in vars(module).values())
 
 
