@@ -64,9 +64,14 @@ def spectrum() -> sf.Posterior:
     ssp = galaxy.synthetic_ssp()
     model = galaxy.Galaxy(ssp, galaxy.DelayedTau(log_mass=0.0), dust=galaxy.Calzetti(), redshift=0.1)
     wave = np.linspace(4500, 7000, 60)
-    flux = np.full(60, 1e-6)
-    seen = galaxy.Spectroscopy(wave, flux, 0.1 * flux, 2000.0, calibration=2, lines=[5007.0], line_sd=1e-20)
-    return sf.Posterior((model, seen))
+
+    def seen(flux: np.ndarray) -> sf.Posterior:
+        line = {"lines": [5007.0], "line_sd": float(np.max(flux))}
+        return sf.Posterior((model, galaxy.Spectroscopy(wave, flux, 0.1 * flux, 2000.0, calibration=2, **line)))
+
+    # data of the model's own size: what the calibration takes up is not all that the model says
+    (flux,) = seen(np.full(60, 1e-6)).expected(np.zeros(5)).values()
+    return seen(np.asarray(flux))
 
 
 def program() -> sf.Posterior:
