@@ -16,7 +16,7 @@ import equinox as eqx
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.naming import Named, _follow, parameter_names, tokens_by_name
+from skyfold.naming import Named, follow, parameter_names, tokens_by_name
 from skyfold.parameters import (
     Parameter,
     Value,
@@ -130,7 +130,7 @@ class Component(eqx.Module):
             if isinstance(entry.value, Parameter):
                 tokens[entry.value.token] = new
             else:
-                model = eqx.tree_at(partial(_follow, path=entry.path), model, new, is_leaf=is_symbol)
+                model = eqx.tree_at(partial(follow, path=entry.path), model, new, is_leaf=is_symbol)
 
         def renew(node: Any) -> Any:
             if not isinstance(node, Parameter):

@@ -163,7 +163,8 @@ def tokens_by_name(names: Mapping[str, Named]) -> dict[int, str]:
     return {entry.value.token: name for name, entry in names.items() if isinstance(entry.value, Parameter)}
 
 
-def _follow(module: Any, path: tuple[Any, ...]) -> Any:
+def follow(module: Any, path: tuple[Any, ...]) -> Any:
+    """What stands at a path inside a tree."""
     for step in path:
         module = getattr(module, step) if isinstance(module, eqx.Module) else module[step]
     return module

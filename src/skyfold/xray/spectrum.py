@@ -19,11 +19,7 @@ from skyfold.errors import (
     MissingFileWarning,
     ResponseWarning,
     SkyfoldError,
-    SkyfoldWarning,
 )
-from skyfold.likelihoods.gaussian import Gaussian
-from skyfold.likelihoods.likelihood import Likelihood
-from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
@@ -33,12 +29,8 @@ from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
+from skyfold.xray.statistic import likelihood_of, refuse_missing
 from skyfold.xray.units import ENERGIES
-
-#: Stands for the error of a group whose file has none; a fit refuses it.
-NO_ERROR = 1e150
-#: Areas below zero by less than this part of the largest are rounding.
-SMALL_AREA = 1e-6
 
 Source = str | os.PathLike[str]
 
@@ -172,7 +164,7 @@ class Spectrum(Observation):
         default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
         response = ResponseParts.of(rmf, arf, group, weight, len(divided))
         return cls(
-            likelihood=_likelihood(pha, divided),
+            likelihood=likelihood_of(pha, divided),
             annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided, response)),
             response=response,
         )
@@ -282,7 +274,8 @@ class Spectrum(Observation):
         ResponseWarning
             Where there are such groups.
         """
-        _refuse_missing(self.likelihood, self.files)
+        files = self.files
+        refuse_missing(self.likelihood, files.pha, files.groups, files.arf, files.response.energy)
         blind = np.flatnonzero(~self.files.response.responds() & (np.asarray(self.counts) != 0))
         if blind.size == 0:
             return
@@ -425,57 +418,3 @@ def _comparable(pha: Pha) -> None:
             "such channels of good quality): the background cannot be scaled to the source. Correct BACKSCAL in both "
             "files, or leave the background out: Spectrum.read(..., background='none')"
         )
-
-
-def _refuse_missing(likelihood: Likelihood, files: Files) -> None:
-    """Refuse to fit groups without an error, and areas that make no sense at energies that reach the groups."""
-    wrong = np.flatnonzero(likelihood.sigma >= NO_ERROR) if isinstance(likelihood, Gaussian) else np.zeros(0, int)
-    if wrong.size:
-        channel = files.pha.channels[files.groups.first[wrong[0]]]
-        raise FileFormatError(
-            f"{files.pha.path}: column STAT_ERR: the error of the group that begins at channel {channel} is not "
-            f"positive ({wrong.size} such groups). Leave it out with notice(low, high), mark the channel bad in "
-            "QUALITY or give its error"
-        )
-    if files.arf is None:
-        return
-    area = files.arf.area
-    least = -SMALL_AREA * np.max(area, where=np.isfinite(area), initial=0.0)
-    wrong = np.intersect1d(np.flatnonzero(~(np.isfinite(area) & (area >= least))), files.response.energy)
-    if wrong.size:
-        row = int(wrong[0])
-        low, high = files.arf.edges[row : row + 2]
-        raise FileFormatError(
-            f"{files.arf.path}: column SPECRESP, row {row + 1} in order of energy: the area {area[row]:g} of {low:.4g} "
-            f"to {high:.4g} keV is negative or not a number, and reaches noticed channels ({wrong.size} such rows). "
-            "Leave them out with notice(low, high), or make the file again"
-        )
-
-
-def _likelihood(pha: Pha, divided: Groups) -> Likelihood:
-    counts = divided.sum(pha.counts)
-    part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
-    systematic = part * pha.counts
-    if pha.poisson:
-        if np.any(divided.sum(systematic) > 0):
-            warnings.warn(
-                f"{pha.path}: SYS_ERR (up to {part.max():.3g} of the data) is unused: the counts are Poisson",
-                SkyfoldWarning,
-                stacklevel=4,
-            )
-        return Poisson(counts)
-    if pha.stat_err is None:
-        raise FileFormatError(
-            f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
-            "before background subtraction, or add STAT_ERR"
-        )
-    sigma = np.sqrt(divided.sum(pha.stat_err**2 + systematic**2))
-    wrong = ~(np.isfinite(sigma) & (sigma > 0))
-    if wrong.any():
-        warnings.warn(
-            f"{pha.path}: column STAT_ERR: the errors of {wrong.sum()} of {len(sigma)} groups are not positive; leave "
-            "these out before a fit, which refuses them",
-            SkyfoldWarning,
-            stacklevel=4,
-        )
-    return Gaussian(counts, np.where(wrong, NO_ERROR, sigma))
