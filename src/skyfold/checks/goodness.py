@@ -8,7 +8,7 @@ needs no simulation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,11 +17,9 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.search.scoring import climb_batch
+from skyfold.posterior import Posterior
 from skyfold.results.predictive import in_chunks, predict, statistics
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
+from skyfold.results.result import Result
 
 #: Data sets that are fitted in one call of the executable, and most steps of each fit.
 SETS, _MAX_STEPS = 64, 100

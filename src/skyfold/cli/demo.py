@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from skyfold.cli import options
-
-if TYPE_CHECKING:
-    from skyfold.jobs.job import Job
-    from skyfold.results.result import Result
+from skyfold.jobs.job import Job
+from skyfold.results.result import Result
 
 #: Priors of the demo of a spectrum.
 PRIORS = {

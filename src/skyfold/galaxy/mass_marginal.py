@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -28,10 +28,8 @@ from skyfold.likelihoods.likelihood import Likelihood
 from skyfold.observation import Observation
 from skyfold.parameters import Prior, is_symbol
 from skyfold.priors import LogUniform, Normal, TruncatedNormal, Uniform
-
-if TYPE_CHECKING:
-    from skyfold.results.derived import Derived
-    from skyfold.results.result import Result
+from skyfold.results.derived import Derived
+from skyfold.results.result import Result
 
 #: Twice the e-folds below its greatest value at which a density is nothing, and where, in standard deviations of the
 #: mass, its quadrature is split in a part in ln M and one in M.

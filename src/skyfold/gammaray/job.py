@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.job_model import ModelReader
+from skyfold.gammaray.maps import CountsMap
+from skyfold.gammaray.psf import Psf
 from skyfold.jobs.job import Job
 from skyfold.jobs.reading import Place, job_settings, load
 from skyfold.naming import parameter_names
 from skyfold.parameters import Parameter
+from skyfold.posterior import Posterior
+from skyfold.results.result import Result
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.gammaray.maps import CountsMap
-    from skyfold.gammaray.psf import Psf
-    from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
 
 _TOP = (
     "data", "region", "psf", "point_sources", "component", "galactic_centre", "parameters", "priors", "values",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,9 +11,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.maps import CountsMap
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
+from skyfold.results.result import Result
 
 
 class _MeanCounts(eqx.Module):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from skyfold.gammaray.maps import CountsMap
+from skyfold.gammaray.sky_image import Image
 from skyfold.plots import save_all
 from skyfold.plots.style import (
     BLACK,
@@ -17,11 +19,7 @@ from skyfold.plots.style import (
     new_figure,
     say_converged,
 )
-
-if TYPE_CHECKING:
-    from skyfold.gammaray.maps import CountsMap
-    from skyfold.gammaray.sky_image import Image
-    from skyfold.results.result import Result
+from skyfold.results.result import Result
 
 __all__ = ["components", "flux_fractions", "fractions", "maps", "save_all", "source_counts", "to_save"]
 

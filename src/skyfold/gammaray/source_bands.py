@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
+from skyfold.results.result import Result
 
 #: Quantiles of a band: 95%, 68%, median.
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)

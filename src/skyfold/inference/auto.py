@@ -6,7 +6,7 @@ The draws are accepted when the Pareto k-hat of the weights is below 0.7 and the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,15 +18,12 @@ from skyfold.inference.importance.rounds import Adaptation
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import best_of
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
-
+from skyfold.posterior import Posterior
 
 #: Modes that lie lower than the best by more than this (in log density) hold no mass that counts.
 _DEEP = 20.0

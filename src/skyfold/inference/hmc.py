@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,9 @@ from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_ch
 from skyfold.inference.chains.step_size import tuned
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.draws import Draws
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.inference.search.landscape import Landscape
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.progress import Progress
+from skyfold.inference.search.landscape import Landscape
+from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,18 @@ invariant, and this one differs from the mode in the physical parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.scoring import refine
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Eigenvalue of the Fisher metric, scaled to a unit diagonal, below which parameters are degenerate.
 _DEGENERATE = 1e-10

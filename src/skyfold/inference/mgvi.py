@@ -10,7 +10,7 @@ Ensslin 2021, Entropy 23, 853) takes q normal in coordinates in which the metric
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -32,13 +32,11 @@ from skyfold.inference.importance.judged import (
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.run_state import RunState
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.quasirandom import normal_points
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Distance of a solved sample from its equation, in sds, and share of samples that may miss it.
 _MISS, _MISSES = 1e-3, 0.01

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,16 +29,14 @@ from skyfold.inference.importance.psis import kish, log_evidence, normalised, pa
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.search.screening import choose_starts
 from skyfold.kernel import Kernel
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Latent dimensions up to which paths run in the frame of the Laplace approximation.
 _DENSE = 200

@@ -10,7 +10,7 @@ particles, so their scatter tells the errors: R-hat of the draws and the standar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -27,15 +27,13 @@ from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Metropolis steps per call, acceptance that the length of local moves aims at, and how fast it follows.
 _STEPS, _ACCEPTANCE, _GAIN = 2, 0.3, 1.5

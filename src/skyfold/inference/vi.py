@@ -9,7 +9,7 @@ needed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,15 +36,13 @@ from skyfold.inference.importance.judged import (
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.modes import MOST_UNSEEN
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.variational.elbo import STEPS, Ascent, Optimiser, first_state
 from skyfold.inference.variational.guides import FAMILIES, Guide, log_normal
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: First step size (in units of the Laplace approximation), particles and patience of the families.
 _DEFAULTS = {

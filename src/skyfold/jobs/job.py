@@ -10,17 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.jobs.clock import IMPORT_SECONDS, process_age
 from skyfold.jobs.folder import check_folder, written_whole
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
+from skyfold.posterior import Posterior
+from skyfold.results.result import Result
 
 #: How a job ends, as exit codes of a process.
 CONVERGED, NOT_CONVERGED, INTERRUPTED = 0, 1, 130

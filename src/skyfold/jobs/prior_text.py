@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skyfold.errors import SkyfoldError
-
-if TYPE_CHECKING:
-    from skyfold.parameters import Prior
+from skyfold.parameters import Prior
 
 #: Names of the priors that may be written.
 NAMES = (

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 
 from skyfold.kernel import resolved
+from skyfold.posterior import Posterior
 from skyfold.priors import numpyro_distribution
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
 
 
 def numpyro_model(posterior: Posterior) -> Callable[[], None]:

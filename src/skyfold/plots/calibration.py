@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from skyfold.checks.calibration import Calibration
 from skyfold.plots.style import BLACK, SERIES, VERMILION, context, new_figure
 from skyfold.results.notation import plain
-
-if TYPE_CHECKING:
-    from skyfold.checks.calibration import Calibration
 
 #: Most quantities that the legend names.
 _NAMED = 12

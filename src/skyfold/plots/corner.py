@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,10 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.importance.psis import kish
 from skyfold.plots.style import BLUE, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
 from skyfold.results.notation import axis_label, scale_of, with_errors
+from skyfold.results.result import Result
 from skyfold.results.summary import QUANTILES, quantiles
 from skyfold.results.tables import PlotTable
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {}
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.plots.display import display_table, labels, logarithmic
 from skyfold.plots.style import BLACK, BLUE, SERIES, context, log_axis, new_figure, spanning_axis, steps
+from skyfold.posterior import Posterior
+from skyfold.results.result import Result
 from skyfold.results.tables import PlotTable, stack
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {"n": 1000, "seed": 0, "min_significance": 3.0, "max_bins": 50}
 

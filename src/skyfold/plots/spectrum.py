@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +21,8 @@ from skyfold.plots.style import (
     spanning_axis,
     steps,
 )
+from skyfold.results.result import Result
 from skyfold.results.tables import PlotTable, stack
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
 

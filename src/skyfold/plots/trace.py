@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.plots.style import SERIES, VERMILION, context, new_figure, plain_axis, say_converged, say_shown
 from skyfold.results.notation import axis_label, scale_of
+from skyfold.results.result import Result
 from skyfold.results.summary import quantiles
 from skyfold.results.tables import PlotTable
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 DEFAULTS: dict[str, Any] = {}
 

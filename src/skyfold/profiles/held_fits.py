@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +23,9 @@ from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.kernel import Kernel
 from skyfold.parameters import is_symbol
+from skyfold.posterior import FreeParameter, Posterior
 from skyfold.results.description import ParameterDescription
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.posterior import FreeParameter, Posterior
 
 #: Starts and screened prior draws in the search for the best fit.
 SCREEN, STARTS = 4096, 32

@@ -12,11 +12,12 @@ is nearly a straight line, along which both ends of all parameters are sought at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.posterior import Posterior
 from skyfold.profiles.held_fits import (
     FARTHEST,
     Entry,
@@ -30,9 +31,6 @@ from skyfold.profiles.held_fits import (
     latent_covariance,
 )
 from skyfold.profiles.intervals import ProfileInterval, ProfileIntervals
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
 
 #: How closely the statistic must reach delta at the ends.
 _CLOSE = 1e-4

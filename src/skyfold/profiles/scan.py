@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.posterior import Posterior
 from skyfold.profiles.held_fits import Entry, best_fit, climb_held, entries, flat_values, latent_of
 from skyfold.results.description import ParameterDescription
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
 
 #: Fall of the statistic that counts as better.
 _BETTER = 1e-3

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.kernel import Kernel
+from skyfold.posterior import Posterior
 from skyfold.results.evaluation import resolve
 from skyfold.terms import select, terms
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.kernel import Kernel
-    from skyfold.posterior import Posterior
 
 
 def term_paths(posterior: Posterior, observation: str) -> dict[str, tuple[Any, ...]]:

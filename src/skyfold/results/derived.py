@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.posterior import Posterior
 from skyfold.results.notation import interval, with_errors
 from skyfold.results.summary import QUANTILES, quantiles
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True, repr=False)

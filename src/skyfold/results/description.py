@@ -5,12 +5,11 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from skyfold.posterior import FreeParameter, Posterior
+from skyfold.posterior import FreeParameter, Posterior
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "equinox", "numpyro", "blackjax")
 

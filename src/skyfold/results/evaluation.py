@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from skyfold.kernel import Kernel
 from skyfold.parameters import substitute
+from skyfold.posterior import Posterior
 from skyfold.results.predictive import in_chunks
-
-if TYPE_CHECKING:
-    from skyfold.kernel import Kernel
-    from skyfold.posterior import Posterior
 
 
 def resolve(kernel: Kernel, number: int, z: Any) -> tuple[Any, Any]:

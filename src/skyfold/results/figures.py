@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from skyfold.results.tables import PlotTable
+from skyfold.results.tables import PlotTable
 
 
 class Figures:

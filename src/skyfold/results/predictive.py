@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from skyfold.observation import Observation
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Latent vectors in one call of a compiled function: one shape, one executable.
 CHUNK = 256

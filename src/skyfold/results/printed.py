@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from skyfold.results.notation import interval, with_errors
+from skyfold.results.result import Result
 from skyfold.results.summary import Marginal
 from skyfold.wording import text_table
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 
 def text(result: Result) -> str:

@@ -6,23 +6,21 @@ import math
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.importance.psis import kish
+from skyfold.inference.running.draws import Draws
+from skyfold.posterior import Posterior
 from skyfold.results.comparison import Predictions
 from skyfold.results.derived import DerivedQuantities
 from skyfold.results.description import Description
 from skyfold.results.figures import Figures
+from skyfold.results.predictive import Goodness
 from skyfold.results.summary import Marginal, held_coordinates, marginals, standard_errors
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.draws import Draws
-    from skyfold.posterior import Posterior
-    from skyfold.results.predictive import Goodness
-    from skyfold.results.tables import PlotTable
+from skyfold.results.tables import PlotTable
 
 #: Most equally weighted draws that are made of weighted ones; derived quantities and figures use no more.
 MOST_DRAWS = 4000

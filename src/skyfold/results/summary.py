@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.inference.importance.psis import kish
+from skyfold.inference.running.draws import Draws
 from skyfold.results.description import Description, ParameterDescription
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.draws import Draws
 
 #: Quantiles of every summary.
 QUANTILES = {"q05": 0.05, "q16": 0.15865525393145707, "median": 0.5, "q84": 0.8413447460685429, "q95": 0.95}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,12 +13,10 @@ from skyfold.errors import SkyfoldError
 from skyfold.results.contributions import find
 from skyfold.results.derived import Derived
 from skyfold.results.evaluation import apply
+from skyfold.results.result import Result
 from skyfold.terms import select
 from skyfold.xray.units import kev
 from skyfold.xray.wider_grid import widened
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 #: 1 keV in erg, exact in the SI of 2019.
 ERG_PER_KEV = 1.602176634e-9

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from skyfold.jobs.job import Job
 from skyfold.jobs.reading import Place, job_settings, load
+from skyfold.posterior import Posterior
 from skyfold.xray.joint_models import build_models
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)

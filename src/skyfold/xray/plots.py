@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,12 +14,10 @@ from skyfold.plots.display import BANDS, SHARES
 from skyfold.plots.style import PARTS, VERMILION, context, log_axis, new_figure, say_converged, spanning_axis
 from skyfold.results.contributions import find, term_paths
 from skyfold.results.evaluation import apply
+from skyfold.results.result import Result
 from skyfold.results.tables import PlotTable
 from skyfold.terms import select
 from skyfold.xray.wider_grid import widened
-
-if TYPE_CHECKING:
-    from skyfold.results.result import Result
 
 #: Figures whose numbers can be had, and all that may be saved; see `skyfold.plots`.
 FIGURES = {"model": "skyfold.xray.plots"}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from skyfold.inference.running.draws import Draws
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.draws import Draws
+from skyfold.posterior import Posterior
 
 #: Name of the log-likelihood among the ranked quantities.
 LOG_LIKELIHOOD = "log-likelihood"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from skyfold.checks.calibration.file import Fit, Fits, FitsFile
 from skyfold.checks.calibration.findings import Calibration
 from skyfold.checks.calibration.ranks import LOG_LIKELIHOOD, flat_values, ranks
 from skyfold.errors import SkyfoldError
+from skyfold.inference.running.draws import Draws
+from skyfold.posterior import Posterior
 from skyfold.simulated import simulate
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.draws import Draws
-    from skyfold.posterior import Posterior
 
 
 def calibrate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +13,12 @@ from skyfold.inference.chains.gradient_chains import CHUNK, Chains, advance_chai
 from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend, Frame
+from skyfold.inference.importance.judged import Weighed
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.scoring import linearise
-
-if TYPE_CHECKING:
-    from skyfold.inference.importance.judged import Weighed
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Steps of warm-up, least and most draws of each chain.
 _WARMUP, _DRAWS, _MOST = 300, 300, 3000

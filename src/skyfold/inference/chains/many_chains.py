@@ -8,7 +8,7 @@ effective sample size with the memory and the disagreement of all chains counted
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,14 +23,12 @@ from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.run_state import RunState
 from skyfold.inference.running.settings import check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Steps of all chains per call of the executable; groups in which chains are judged.
 CHUNK, GROUPS = 50, 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from skyfold.inference.importance.psis import RELIABLE, normalised
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.modes import best_fit
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Relative error of a standard deviation, and shift of a mean in standard deviations, that is reported.
 WORST_SD, WORST_SHIFT = 0.10, 0.10

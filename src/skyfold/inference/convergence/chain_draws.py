@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +12,7 @@ from skyfold.inference.density import evaluate
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
 from skyfold.inference.search.modes import best_fit
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 
 def judged_chains(

@@ -7,8 +7,6 @@ for importance sampling; what lies there is weighed, and compared with what the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.special import logsumexp
 
@@ -18,9 +16,7 @@ from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import RELIABLE, pareto_k
 from skyfold.inference.importance.ridges import MOST_PROBED, probe
 from skyfold.inference.search.scoring import climb
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Part of a variance that draws may lack.
 ALLOWED = 0.1

@@ -12,17 +12,13 @@ distance, however well independent groups of draws agree with each other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jax
 import numpy as np
 
 from skyfold.compiled.jit import jit
 from skyfold.inference.frames.unit_or_normal import coordinate_names
 from skyfold.kernel import Kernel
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Departures from 0 and from 1 that are reported, if they are so many standard errors.
 _WORST, _ERRORS = (0.1, 0.2), 5.0

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skyfold.inference.density import evaluate
+from skyfold.inference.frames.unit_or_normal import Laplace
+from skyfold.inference.importance.judged import Weighed
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
 from skyfold.inference.importance.short_chains import fitted
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.quasirandom import normal_points
-
-if TYPE_CHECKING:
-    from skyfold.inference.frames.unit_or_normal import Laplace
-    from skyfold.inference.importance.judged import Weighed
-    from skyfold.inference.running.draws import Draws
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Draws of the pool that the first proposals are fitted to, and the proposals' share of Laplace approximations.
 _RESAMPLED, _LAPLACE = 4096, 0.3

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -22,9 +22,7 @@ from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import RELIABLE, kish, log_evidence, normalised, pareto_k, pareto_smoothed
 from skyfold.inference.search.quasirandom import student_points
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: What may be done with the draws of an approximation.
 CORRECTIONS = ("none", "psis", "mcmc")

@@ -13,7 +13,6 @@ weights far beyond any that was drawn, the proposals end before the posterior do
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,7 @@ from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.sample import WeightedSample
 from skyfold.inference.search.maxima import Modes, distinct
 from skyfold.inference.search.scoring import climb_between
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Latent coordinate that probes hold: the outer 2% of a prior.
 _OUT = 2.0

@@ -8,8 +8,6 @@ weights is below 0.7, the effective sample size is reached, and a walk finds no 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from skyfold.inference.density import CHUNK, evaluate
@@ -18,10 +16,8 @@ from skyfold.inference.importance.psis import RELIABLE
 from skyfold.inference.importance.ridges import ALLOWED, STEPS, Ridges, extended, walk
 from skyfold.inference.importance.sample import PriorProposal, WeightedSample, defended, refit, split
 from skyfold.inference.importance.short_chains import Population, fitted, moves, spread
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.progress import Progress
+from skyfold.posterior import Posterior
 
 #: Share of the draws that come from wide copies of the proposals, and how much wider these are.
 _DEFENCE = (0.15, 2.0)

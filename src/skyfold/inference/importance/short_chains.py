@@ -8,7 +8,6 @@ Braak 2006, Stat. Comput. 16, 239) has equal weights and walks into the tails by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,7 @@ from skyfold.inference.density import CHUNK, evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.sample import WeightedSample
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Steps at the end whose members are kept.
 _KEPT = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,10 +14,8 @@ from skyfold.inference.nested_sampling.unit_cube import Cube, require_package, t
 from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.progress import Progress
+from skyfold.posterior import Posterior
 
 #: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead. With
 #: dynesty's own 3 + ndim, new points stay near those they set out from: in 28 dimensions ln Z was 2 too high.

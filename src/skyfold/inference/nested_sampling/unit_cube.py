@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -12,10 +12,8 @@ from scipy.special import ndtri
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import batch_density, evaluate
 from skyfold.inference.running.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.progress import Progress
+from skyfold.posterior import Posterior
 
 #: Shapes (blocks, points in a block) in which points are evaluated: one executable each.
 _SHAPES = ((1, 1), (1, 8), (1, 64), (16, 64))

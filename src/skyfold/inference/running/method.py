@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from skyfold.inference.running.checkpoint import Checkpoint
-    from skyfold.inference.running.draws import Draws
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
+from skyfold.posterior import Posterior
 
 
 class Method(Protocol):

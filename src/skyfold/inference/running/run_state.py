@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from skyfold.inference.running.checkpoint import Checkpoint
+from skyfold.inference.running.checkpoint import Checkpoint
 
 _NUMBERS: dict[str, Any] = {"int": int, "float": float, "bool": bool}
 

@@ -8,16 +8,12 @@ one climb lost is tried again beside the others where they are right.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from skyfold.inference.search.landscape import Landscape
 from skyfold.inference.search.maxima import Modes, joined
 from skyfold.inference.search.scoring import PATIENCE, climb
 from skyfold.inference.search.screening import choose_starts
-
-if TYPE_CHECKING:
-    from skyfold.inference.search.landscape import Landscape
 
 #: Batches spent at most, and the rise (in log-likelihood) below which a batch has found nothing higher.
 _BATCHES, _RISE = 12, 0.005

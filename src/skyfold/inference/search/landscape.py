@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Laplace
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import Search, best_of, search_modes
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts, screen
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ bounded priors are an active set, as in `skyfold.inference.maximum`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +21,10 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.search.maxima import Modes
 from skyfold.information import DENSE, LARGE, hessian_product, root, squared
 from skyfold.kernel import Kernel
+from skyfold.posterior import Posterior
 
 __all__ = ["DENSE", "LARGE", "ascend", "dense_metric", "slopes"]
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from skyfold.posterior import Posterior
 
 #: Most starts that are followed.
 _STARTS = 4

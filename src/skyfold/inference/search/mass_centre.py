@@ -7,19 +7,15 @@ divergence to the posterior is least (MGVI), feels the volume and stays where th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.large import DENSE, dense_metric
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.metric_products import applied, descend, divergence, lengths, offsets
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Antithetic pairs of samples, rounds and Newton steps in each at most.
 _PAIRS, _ROUNDS, _STEPS = 16, 10, 10

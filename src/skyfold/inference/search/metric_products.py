@@ -8,7 +8,7 @@ vectors are needed, so that thousands of latent dimensions are no matter.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ from skyfold.compiled.jit import jit
 from skyfold.inference.frames.flat_coordinates import lifted
 from skyfold.information import mean_product, root, squared, whitened
 from skyfold.kernel import Kernel
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Relative residual at which conjugate gradients end, and most of their steps.
 _TOLERANCE, _ITERATIONS = 1e-5, 500

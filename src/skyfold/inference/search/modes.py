@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.large import LARGE
 from skyfold.inference.search.maxima import Modes, joined
 from skyfold.inference.search.scoring import climb
 from skyfold.inference.search.screening import choose_starts
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Share of starts that may find a mode of their own before the search is called incomplete.
 MOST_UNSEEN = 0.05

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.frames.whitened import Frame
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scoring import linearise
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: How much wider than the Laplace approximation the starts are: R-hat needs chains that could disagree.
 _WIDER = 1.5

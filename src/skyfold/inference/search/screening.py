@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
 from skyfold.inference.search.quasirandom import normal_points
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 
 def screen(posterior: Posterior, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ weights' k-hat (MGVI only: geoVI's density needs a determinant for every draw) t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +19,13 @@ from skyfold.inference.importance.judged import weigh
 from skyfold.inference.running.checkpoint import Checkpoint
 from skyfold.inference.running.clock import Clock
 from skyfold.inference.running.draws import Draws
+from skyfold.inference.running.progress import Progress
 from skyfold.inference.running.run_state import RunState
 from skyfold.inference.search.large import DENSE
 from skyfold.inference.search.mass_centre import central, centre
 from skyfold.inference.search.metric_products import BATCH, applied, descend, divergence, lengths, offsets
 from skyfold.inference.search.screening import screen
-
-if TYPE_CHECKING:
-    from skyfold.inference.running.progress import Progress
-    from skyfold.posterior import Posterior
+from skyfold.posterior import Posterior
 
 #: Residual of a sample's equation, in sds, that counts as a miss.
 _MISS = 0.01
