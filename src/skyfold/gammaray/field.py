@@ -98,13 +98,29 @@ class GaussianField(Component):
                 f"GaussianField was made for {np.shape(self.places)[1]} pixels, here are {grid.n_pix}; make it with "
                 "GaussianField.on for the region that is fitted."
             )
-        nodes = jnp.asarray(self.nodes)
-        # |n - n'|^2 from the vectors' differences: exact on the diagonal, whose square root needs a guard
-        square = jnp.sum((nodes[:, None] - nodes[None]) ** 2, axis=-1)
-        apart = square > 0
-        chord = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
-        x = np.sqrt(5.0) * chord / jnp.radians(self.length)
-        correlation = (1.0 + x + x**2 / 3.0) * jnp.exp(-x) + _JITTER * jnp.eye(nodes.shape[0])
-        values = jnp.linalg.cholesky(correlation) @ self.xi
+        values = _factor(jnp.asarray(self.length), jnp.asarray(self.nodes)) @ self.xi
         field = jnp.sum(jnp.asarray(self.weights) * values[jnp.asarray(self.places)], axis=0)
         return jnp.exp(self.amplitude * field)
+
+
+@jax.custom_jvp
+def _factor(length: jax.Array, nodes: jax.Array) -> jax.Array:
+    """Cholesky factor (n, n) of the correlations of unit vectors (n, 3) at a length in degrees."""
+    # |n - n'|^2 from the vectors' differences: exact on the diagonal, whose square root needs a guard
+    square = jnp.sum((nodes[:, None] - nodes[None]) ** 2, axis=-1)
+    apart = square > 0
+    chord = jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+    x = np.sqrt(5.0) * chord / jnp.radians(length)
+    correlation = (1.0 + x + x**2 / 3.0) * jnp.exp(-x) + _JITTER * jnp.eye(nodes.shape[0])
+    return jnp.linalg.cholesky(correlation)
+
+
+@_factor.defjvp
+def _factor_by_length(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+    """Derivative by the length alone; one matrix, whatever the tangent is, so that many products cost no more.
+
+    The nodes are where they are.
+    """
+    length, nodes = primals
+    factor, slope = jax.jvp(lambda x: _factor.fun(x, nodes), (length,), (jnp.ones_like(length),))
+    return factor, slope * tangents[0]

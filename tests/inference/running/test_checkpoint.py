@@ -55,6 +55,10 @@ def test_another_fit_s_checkpoint_is_refused(tmp_path) -> None:
     assert Checkpoint(path, "one").load()["x"].tolist() == [1.0, 1.0]
     with pytest.raises(sf.SkyfoldError, match="another fit"):
         Checkpoint(path, "two").load()
+    # version 0.1 of November 2026 wrote no format
+    np.savez(path, fingerprint=np.array("one"), x=np.ones(2))
+    with pytest.raises(sf.SkyfoldError, match="another version of skyfold"):
+        Checkpoint(path, "one").load()
     path.write_bytes(b"not an archive")
     with pytest.raises(sf.SkyfoldError, match="not a checkpoint"):
         Checkpoint(path, "one").load()

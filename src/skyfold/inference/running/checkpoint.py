@@ -19,6 +19,10 @@ from skyfold.errors import SkyfoldError
 from skyfold.posterior import Posterior
 
 
+#: Which states of which methods a file holds; it grows when an older file cannot be gone on from.
+_FORMAT = 2
+
+
 class Checkpoint:
     """A file that a method saves its state to.
 
@@ -40,21 +44,26 @@ class Checkpoint:
         Raises
         ------
         SkyfoldError
-            If the file is none of ours, or of another posterior, method or seed.
+            If the file is none of ours, of a former version, or of another posterior, method or seed.
         """
         if self.path is None or not self.path.exists():
             return None
         try:
             with np.load(self.path) as file:
                 state = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
             raise SkyfoldError(
                 f"{self.path} is not a checkpoint of skyfold ({error}); delete it to start afresh."
             ) from error
+        if int(state.pop("format", 1)) != _FORMAT:
+            raise SkyfoldError(
+                f"{self.path} was written by another version of skyfold, whose runs this one cannot go on with; finish "
+                "the run with that version, or delete the file to start afresh."
+            )
         if str(state.pop("fingerprint", "")) != self.fingerprint:
             raise SkyfoldError(
-                f"{self.path} is the checkpoint of another fit: other data, model, priors, method, settings or seed. "
-                "Name another file, or delete it to start afresh."
+                f"{self.path} is the checkpoint of another fit: other data, model, priors, method, settings, seed or "
+                "version of JAX. Name another file, or delete it to start afresh."
             )
         return state
 
@@ -67,7 +76,7 @@ class Checkpoint:
         try:
             with open(temporary, "wb") as file:
                 arrays: dict[str, Any] = {k: np.asarray(v) for k, v in state.items()}
-                np.savez(file, fingerprint=np.array(self.fingerprint), **arrays)
+                np.savez(file, fingerprint=np.array(self.fingerprint), format=np.array(_FORMAT), **arrays)
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
