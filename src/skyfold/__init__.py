@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from skyfold.inference.nested_sampling.ultranest import UltraNest
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
-    from skyfold.inference.running.draws import Draws
+    from skyfold.inference.running import Draws
     from skyfold.inference.smc import SMC
     from skyfold.inference.vi import VI
     from skyfold.observation import Observation

@@ -23,7 +23,7 @@ from skyfold.priors import NumPyroPrior
 from skyfold.wording import text_table
 
 if TYPE_CHECKING:
-    from skyfold.inference.running.method import Method
+    from skyfold.inference.running import Method
     from skyfold.results.result import Result
 
 #: Coordinates of a bounded prior beyond which its value is the bound itself to double precision.

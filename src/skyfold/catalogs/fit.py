@@ -20,8 +20,7 @@ from skyfold.catalogs.problem import Problem
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.catalogs.work import Work
 from skyfold.errors import SkyfoldError
-from skyfold.inference.running.checkpoint import fingerprint
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress, fingerprint
 from skyfold.parameters import parameters_in
 
 #: Held while a file is read: NumPy parses headers as Python, and Python 3.11's parser fails when two threads are in it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skyfold.inference.convergence.mixing import LEAST_ESS
 from skyfold.inference.importance.psis import RELIABLE
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import check_positive
 
 
 @dataclass(frozen=True)

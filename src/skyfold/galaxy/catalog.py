@@ -22,7 +22,7 @@ from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.limited_mass import Fluxes, draw_mass, log_marginal, single_posterior, with_fluxes
 from skyfold.galaxy.mass_marginal import mass_prior
 from skyfold.galaxy.redshift_table import RedshiftTable
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.parameters import Prior, is_symbol
 from skyfold.posterior import Posterior
 

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from skyfold.inference.nested_sampling.ultranest import UltraNest
     from skyfold.inference.nuts import NUTS
     from skyfold.inference.pathfinder import Pathfinder
-    from skyfold.inference.running.draws import Draws
-    from skyfold.inference.running.method import Method
+    from skyfold.inference.running import Draws, Method
     from skyfold.inference.smc import SMC
     from skyfold.inference.vi import VI
     from skyfold.posterior import Posterior
@@ -93,8 +92,7 @@ def run(
     checkpoint: str | Path | None = None,
 ) -> Draws:
     """Run a method on a posterior; see `Posterior.fit`."""
-    from skyfold.inference.running.checkpoint import Checkpoint, fingerprint
-    from skyfold.inference.running.progress import Progress
+    from skyfold.inference.running import Checkpoint, Progress, fingerprint
 
     settings = find(method)
     if posterior.ndim == 0:

@@ -15,11 +15,7 @@ from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import best_of

@@ -10,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.inference.chains.many_chains import check_many, run_many
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
 from skyfold.posterior import Posterior
 
 

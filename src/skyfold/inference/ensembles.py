@@ -24,12 +24,7 @@ from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.populations import of_walkers
 from skyfold.inference.convergence.walker_history import integrated_time, judge
 from skyfold.inference.frames.whitened import Bend, log_density
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.run_state import RunState
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState, check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior

@@ -10,9 +10,7 @@ import jax.numpy as jnp
 
 from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_chains
 from skyfold.inference.chains.step_size import tuned
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
 from skyfold.inference.search.landscape import Landscape
 from skyfold.posterior import Posterior
 

@@ -26,11 +26,7 @@ from skyfold.inference.density import evaluate
 from skyfold.inference.frames import unit_or_normal
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.kernel import Kernel

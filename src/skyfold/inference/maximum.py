@@ -14,11 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.scoring import refine
 from skyfold.posterior import Posterior

@@ -26,11 +26,7 @@ from skyfold.inference.nested_sampling.families import dependence, evidence_erro
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.prior_volume import alive, insertion_pvalue, log_evidence, log_volumes
 from skyfold.inference.nested_sampling.unit_cube import require_cube
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.run_state import RunState
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState
 from skyfold.posterior import Posterior
 
 #: Prior draws per live point after which the search for points of finite likelihood is given up.

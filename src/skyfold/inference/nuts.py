@@ -9,9 +9,7 @@ import jax
 
 from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_chains
 from skyfold.inference.chains.no_u_turn import no_u_turn
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
 from skyfold.inference.search.landscape import Landscape
 from skyfold.posterior import Posterior
 

@@ -24,12 +24,7 @@ from skyfold.inference.convergence.stein import complaint, departures
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.run_state import RunState
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState, check_positive
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts

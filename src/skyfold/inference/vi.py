@@ -33,10 +33,7 @@ from skyfold.inference.importance.judged import (
     walked,
     weigh,
 )
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.modes import MOST_UNSEEN
 from skyfold.inference.search.quasirandom import normal_points

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Draws
 from skyfold.results.description import Description
 from skyfold.results.tables import PlotTable
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.importance.psis import kish
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Draws
 from skyfold.posterior import Posterior
 from skyfold.results.comparison import Predictions
 from skyfold.results.derived import DerivedQuantities

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.inference.importance.psis import kish
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Draws
 from skyfold.results.description import Description, ParameterDescription
 
 #: Quantiles of every summary.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Draws
 from skyfold.posterior import Posterior
 
 #: Name of the log-likelihood among the ranked quantities.

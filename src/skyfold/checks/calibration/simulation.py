@@ -12,7 +12,7 @@ from skyfold.checks.calibration.file import Fit, Fits, FitsFile
 from skyfold.checks.calibration.findings import Calibration
 from skyfold.checks.calibration.ranks import LOG_LIKELIHOOD, flat_values, ranks
 from skyfold.errors import SkyfoldError
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Draws
 from skyfold.posterior import Posterior
 from skyfold.simulated import simulate
 
@@ -54,8 +54,7 @@ def calibrate(
     >>> print(sf.calibrate(posterior, "auto", 300, path="auto.csv"))  # doctest: +SKIP
     """
     from skyfold.inference import find
-    from skyfold.inference.running.checkpoint import fingerprint
-    from skyfold.inference.running.progress import Progress
+    from skyfold.inference.running import Progress, fingerprint
     from skyfold.results.description import Description
 
     if n < 1:
@@ -77,7 +76,7 @@ def calibrate(
 
 def _one(posterior: Posterior, settings: Any, seed: int, number: int) -> Fit:
     """Simulate and fit one data set."""
-    from skyfold.inference.running.progress import Progress
+    from skyfold.inference.running import Progress
 
     seeds = np.random.SeedSequence([seed, number]).generate_state(3)
     latent, simulated = simulate(posterior, int(seeds[0]), int(seeds[1]))

@@ -14,9 +14,7 @@ from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.whitened import Bend, Frame
 from skyfold.inference.importance.judged import Weighed
-from skyfold.inference.running.checkpoint import Checkpoint
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Checkpoint, Draws, Progress
 from skyfold.inference.search.scoring import linearise
 from skyfold.posterior import Posterior
 

@@ -29,12 +29,7 @@ from skyfold.inference.convergence.mixing import (
     measure,
 )
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
-from skyfold.inference.running.checkpoint import Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.run_state import RunState
-from skyfold.inference.running.settings import check_positive
+from skyfold.inference.running import Checkpoint, Clock, Draws, Progress, RunState, check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scattered_starts import about_modes, entered
 from skyfold.kernel import Kernel

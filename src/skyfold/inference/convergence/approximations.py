@@ -11,8 +11,7 @@ from skyfold.inference.convergence.mixing import LEAST_ESS, too_few
 from skyfold.inference.frames.unit_or_normal import coordinate_names
 from skyfold.inference.importance.judged import FARTHEST, WALKS, Judged
 from skyfold.inference.importance.psis import RELIABLE, normalised
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Clock, Draws
 from skyfold.inference.search.modes import best_fit
 from skyfold.posterior import Posterior
 

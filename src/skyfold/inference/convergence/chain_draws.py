@@ -9,8 +9,7 @@ import numpy as np
 from skyfold.inference.convergence.missed_modes import incomplete
 from skyfold.inference.convergence.missed_ridges import unvisited
 from skyfold.inference.density import evaluate
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Clock, Draws
 from skyfold.inference.search.modes import best_fit
 from skyfold.posterior import Posterior
 

@@ -13,8 +13,7 @@ from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
 from skyfold.inference.importance.short_chains import fitted
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Draws, Progress
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.posterior import Posterior
 

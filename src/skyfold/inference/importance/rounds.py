@@ -16,7 +16,7 @@ from skyfold.inference.importance.psis import RELIABLE
 from skyfold.inference.importance.ridges import ALLOWED, STEPS, Ridges, extended, walk
 from skyfold.inference.importance.sample import PriorProposal, WeightedSample, defended, refit, split
 from skyfold.inference.importance.short_chains import Population, fitted, moves, spread
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.posterior import Posterior
 
 #: Share of the draws that come from wide copies of the proposals, and how much wider these are.

@@ -11,10 +11,7 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.unit_cube import Cube, require_package, to_latent
-from skyfold.inference.running.checkpoint import NO_CHECKPOINT, Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
 from skyfold.posterior import Posterior
 
 #: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead. With

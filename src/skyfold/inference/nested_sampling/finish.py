@@ -11,8 +11,7 @@ import numpy as np
 from skyfold.inference.convergence.missed_modes import missed_by
 from skyfold.inference.convergence.mixing import too_few
 from skyfold.inference.importance.psis import kish, normalised
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
+from skyfold.inference.running import Clock, Draws
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine

@@ -11,8 +11,7 @@ from scipy.special import ndtri
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import batch_density, evaluate
-from skyfold.inference.running.checkpoint import Checkpoint
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Checkpoint, Progress
 from skyfold.posterior import Posterior
 
 #: Shapes (blocks, points in a block) in which points are evaluated: one executable each.

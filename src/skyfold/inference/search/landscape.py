@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Laplace
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import Search, best_of, search_modes
 from skyfold.inference.search.scoring import climb, refine

@@ -11,7 +11,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.inference.density import evaluate
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.inference.search.large import DENSE, dense_metric
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.metric_products import applied, descend, divergence, lengths, offsets

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.inference.search.large import LARGE
 from skyfold.inference.search.maxima import Modes, joined
 from skyfold.inference.search.scoring import climb

@@ -9,7 +9,7 @@ import numpy as np
 
 from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.frames.whitened import Frame
-from skyfold.inference.running.progress import Progress
+from skyfold.inference.running import Progress
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scoring import linearise
 from skyfold.posterior import Posterior

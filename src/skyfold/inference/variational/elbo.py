@@ -13,7 +13,7 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
-from skyfold.inference.running.run_state import RunState
+from skyfold.inference.running import RunState
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.inference.variational.guides import FAMILIES, FullRank, Guide, LowRank, MeanField, log_normal
 from skyfold.kernel import Kernel

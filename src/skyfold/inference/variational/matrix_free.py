@@ -16,11 +16,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.approximations import judge
 from skyfold.inference.frames.unit_or_normal import coordinate_names
 from skyfold.inference.importance.judged import weigh
-from skyfold.inference.running.checkpoint import Checkpoint
-from skyfold.inference.running.clock import Clock
-from skyfold.inference.running.draws import Draws
-from skyfold.inference.running.progress import Progress
-from skyfold.inference.running.run_state import RunState
+from skyfold.inference.running import Checkpoint, Clock, Draws, Progress, RunState
 from skyfold.inference.search.large import DENSE
 from skyfold.inference.search.mass_centre import central, centre
 from skyfold.inference.search.metric_products import BATCH, applied, descend, divergence, lengths, offsets
