@@ -1,4 +1,4 @@
-"""Rows of a catalogue: from the columns of a table to arrays of fluxes."""
+"""Rows of a catalogue: from the columns of a table to arrays of fluxes, and what is wrong with which row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.filters import UNITS, Filter, in_njy
+from skyfold.galaxy.columns import booleans, flux_densities
+from skyfold.galaxy.filters import Filter
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,22 @@ class Rows:
     ids : (n,) names or numbers.
     data, sigma : (n, n_band); sigma is infinite where a band is missing.
     limit : (n, n_band) whether it is an upper limit.
+    problems : (n,) what is wrong with a row, so that it cannot be fitted; "" where nothing is. None: nothing anywhere.
     """
 
     ids: np.ndarray
     data: np.ndarray
     sigma: np.ndarray
     limit: np.ndarray
+    problems: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, where: Any) -> Rows:
         """Some of the rows."""
-        return Rows(self.ids[where], self.data[where], self.sigma[where], self.limit[where])
+        problems = None if self.problems is None else self.problems[where]
+        return Rows(self.ids[where], self.data[where], self.sigma[where], self.limit[where], problems)
 
 
 def read_rows(
@@ -53,35 +57,47 @@ def read_rows(
     Raises
     ------
     SkyfoldError
-        If a column is absent, units differ, an error is not positive, or a galaxy has no measured band.
+        If a column is absent or its unit is no flux density, the names of galaxies are not there, or no row can be
+        fitted. One bad row is named in `Rows.problems`.
     """
     where, table = open_table(table)
-    if not len(table):
+    n = len(table)
+    if not n:
         raise SkyfoldError(f"{where} has no rows; there is nothing to fit.")
-    patterns = [flux, error, *([limit] if limit else [])]
-    values, found = band_columns(where, table, [f.name for f in filters], patterns, unit)
-    data, sigma = in_njy(where, values[0], values[1], found, np.array([f.pivot for f in filters]))
-    is_limit = np.zeros(data.shape, dtype=bool) if limit is None else np.nan_to_num(values[2]) > 0
-    missing = ~np.isfinite(data) | ~np.isfinite(sigma)
-    bad = ~missing & ~(sigma > 0)
-    if bad.any():
-        row, band = np.argwhere(bad)[0]
-        raise SkyfoldError(
-            f"{where}: in row {row} the error '{error.format(filters[band].name)}' is {sigma[row, band]:g}; errors "
-            "must be positive. Mark what was not observed by NaN or a mask."
-        )
+    if not 0 <= floor < np.inf:
+        raise SkyfoldError(f"floor = {floor!r}; it is a fraction of the fluxes, 0 or more.")
+    data, sigma = np.empty((n, len(filters))), np.empty((n, len(filters)))
+    is_limit = np.zeros(data.shape, dtype=bool)
+    wrong: dict[int, str] = {}
+    for b, f in enumerate(filters):
+        names = flux.format(f.name), error.format(f.name)
+        found = band(where, table, names, f, unit)
+        data[:, b], sigma[:, b] = found.data, found.sigma
+        bad = np.flatnonzero(np.isfinite(found.sigma) & ~(found.sigma > 0))
+        told = {int(i): f"the error '{names[1]}' is {table[names[1]][i]}; errors must be positive" for i in bad}
+        if limit is not None:
+            given = booleans(where, _column(where, table, limit.format(f.name)))
+            is_limit[:, b] = given > 0
+            unclear = np.flatnonzero(np.isnan(given) & np.isfinite(found.data))
+            told |= {int(i): f"the limit '{limit.format(f.name)}' is neither true nor false" for i in unclear}
+        wrong = {**told, **found.wrong, **wrong}
+    missing = np.isnan(data)
     empty = np.flatnonzero(~np.any(~missing & ~is_limit, axis=1))
-    if len(empty):
+    wrong = {**{int(i): "it has no measured band" for i in empty}, **wrong}
+    problems = np.array([f"row {i}: {wrong[i]}" if i in wrong else "" for i in range(n)])
+    if len(wrong) == n:
         raise SkyfoldError(
-            f"{where}: row {empty[0]} has no measured band ({len(empty)} rows have none). Leave such rows out."
+            f"{where}: no row can be fitted; {problems[0]}. Mark what was not observed by NaN or a mask, and leave out "
+            "rows without any measured band."
         )
     sigma = np.where(is_limit, sigma, np.hypot(sigma, floor * np.abs(data)))
-    names = np.asarray(table[ids]) if ids is not None and ids in table.colnames else np.arange(len(table))
-    return Rows(names, np.where(missing, 0.0, data), np.where(missing, np.inf, sigma), is_limit & ~missing)
+    missing |= (problems != "")[:, None]
+    data, sigma = np.where(missing, 0.0, data), np.where(missing, np.inf, sigma)
+    return Rows(_names(where, table, ids), data, sigma, is_limit & ~missing, problems)
 
 
 def open_table(table: Any) -> tuple[str, Any]:
-    """Name for messages, and astropy table, of a file, a table, or a mapping of columns.
+    """Name for messages, and astropy table, of a file, a table, a data frame, or a mapping of columns.
 
     Raises
     ------
@@ -90,46 +106,57 @@ def open_table(table: Any) -> tuple[str, Any]:
     """
     from astropy.table import Table
 
-    if not isinstance(table, str | os.PathLike):
-        return "the table", table if isinstance(table, Table) else Table(table)
-    where = os.fspath(table)
     try:
-        return where, Table.read(table)
+        if isinstance(table, str | os.PathLike):
+            return os.fspath(table), Table.read(table)
+        if hasattr(table, "to_records"):
+            return "the table", Table.from_pandas(table)
+        return "the table", table if isinstance(table, Table) else Table(table)
     except Exception as problem:
-        raise FileFormatError(f"{where}: astropy reads no table from it ({problem}).") from problem
+        where = os.fspath(table) if isinstance(table, str | os.PathLike) else f"the {type(table).__name__} given"
+        raise FileFormatError(f"{where}: astropy makes no table of it ({problem}).") from problem
 
 
-def band_columns(
-    where: str, table: Any, names: Sequence[str], patterns: Sequence[str], unit: str | None
-) -> tuple[list[Any], str]:
-    """Columns (n, n_band) by each pattern, ``{}`` in it being the band, NaN where masked; and the unit of fluxes.
-
-    The first two are fluxes and errors; they are astropy quantities where only astropy knows their unit.
+def band(where: str, table: Any, names: tuple[str, str], f: Filter, unit: str | None) -> Any:
+    """Flux densities of one band, see `skyfold.galaxy.columns.flux_densities`, by the names of flux and error.
 
     Raises
     ------
     SkyfoldError
-        If a column is absent, or the fluxes have several units and none is said.
+        If a column is absent or its unit is no flux density.
     """
-    columns = [[pattern.format(name) for name in names] for pattern in patterns]
-    for name in [c for group in columns for c in group]:
-        if name not in table.colnames:
-            raise FileFormatError(
-                f"{where} has no column '{name}' (it has {', '.join(table.colnames)}). Say how the columns are called: "
-                "flux='{}_flux', error='{}_fluxerr'."
-            )
-    own = {str(table[c].unit) for c in columns[0] if table[c].unit is not None}
-    if unit is None and len(own) > 1:
-        raise FileFormatError(
-            f"{where}: the columns of fluxes have several units ({', '.join(sorted(own))}); say unit=."
-        )
-    found = unit or (own.pop() if own else "nJy")
-    values: list[Any] = [
-        np.stack([np.ma.filled(np.ma.asarray(np.ma.array(table[c]), dtype=float), np.nan) for c in group], axis=1)
-        for group in columns
-    ]
-    if found not in (*UNITS, "AB", "erg/s/cm2/Angstrom"):
-        import astropy.units as u
+    columns = [_column(where, table, name) for name in names]
+    return flux_densities(where, (f"column '{names[0]}'", f"column '{names[1]}'"), *columns, unit, f.pivot)
 
-        values[:2] = [u.Quantity(v, found) for v in values[:2]]
-    return values, found
+
+def _column(where: str, table: Any, name: str) -> Any:
+    if name not in table.colnames:
+        raise FileFormatError(
+            f"{where} has no column '{name}' (it has {', '.join(table.colnames)}). Say how the columns are called: "
+            "flux='{}_flux', error='{}_fluxerr'."
+        )
+    column = table[name]
+    if np.ndim(column) != 1:
+        raise FileFormatError(
+            f"{where}: column '{name}' holds arrays of the shape {column.shape[1:]}; give one column for each band."
+        )
+    return column
+
+
+def _names(where: str, table: Any, ids: str | None) -> np.ndarray:
+    """Names of the rows as the column has them, whole numbers as such; numbers from 0 without one."""
+    if ids is None or ids == "id" and ids not in table.colnames:
+        return np.arange(len(table))
+    column = _column(where, table, ids)
+    names = np.asarray(np.ma.getdata(column))
+    absent = np.ma.getmaskarray(column) if hasattr(column, "mask") else np.zeros(len(names), dtype=bool)
+    if names.dtype.kind == "f":
+        absent = absent | ~np.isfinite(names)
+    if absent.any():
+        raise FileFormatError(
+            f"{where}: row {int(np.argmax(absent))} has no name in the column '{ids}'. Give it one, or say ids=None."
+        )
+    if names.dtype.kind == "O":
+        whole = all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in names)
+        return names.astype(np.int64 if whole else np.str_)
+    return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names

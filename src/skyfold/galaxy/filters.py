@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +13,22 @@ from typing import Any, Self
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.galaxy import NJY
-from skyfold.galaxy.ssp import LIGHT
+from skyfold.galaxy.columns import check_reach, plain
 
-#: Flux density of AB magnitude 0, Jy.
-AB_JY = 3631.0
 #: Nodes and weights of Gauss-Legendre integration in every cell of the merged grid.
 _NODES, _WEIGHTS = (0.5 * (1.0 + np.polynomial.legendre.leggauss(4)[0]), 0.5 * np.polynomial.legendre.leggauss(4)[1])
 #: Transmission below this fraction of the largest one counts as none.
 _FLOOR = 1e-5
+#: Transmissions below zero by more than this fraction of the largest one are no noise.
+_NEGATIVE = 0.05
+#: Curves that end below it are no filters for galaxies: the Lyman limit, Angstrom.
+_SHORTEST = 912.0
+#: The unit of wavelengths as headers state it: in the column's heading, after "unit", or alone on a line.
+_STATED = re.compile(
+    r"(?:\b(?:wave\w*?|lam(?:bda)?|wl)[\s\[\](){}_:=,/-]*|\bunits?\s*[:=]\s*|^\W*)"
+    r"(angstroms?|aa?|\u00c5|nm|nanomet(?:er|re)s?|um|[\u00b5\u03bc]m|microns?|micromet(?:er|re)s?)(?=[\W_]|$)",
+    re.IGNORECASE,
+)
 #: Points on which the span of a curve is looked for.
 _SPAN = 1001
 #: How figures show flux densities over wavelength.
@@ -30,8 +39,6 @@ WAVELENGTHS: dict[str, Any] = {
     "data_unit": "nJy",
     "logarithmic": True,
 }
-#: Units of flux densities, in nJy; magnitudes and erg/s/cm^2/Angstrom are not mere factors.
-UNITS = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "maggies": AB_JY * 1e9, "erg/s/cm2/Hz": 1.0 / NJY}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +52,14 @@ class Filter:
     Parameters
     ----------
     name : as in ``"sdss_g0"``.
-    wave : (n,) wavelengths, Angstrom, increasing.
+    wave : (n,) wavelengths, Angstrom, increasing; or with their unit, as an astropy quantity.
     transmission : (n,) in any unit.
 
     Raises
     ------
     SkyfoldError
-        If the curve is no curve: other shapes, numbers that are not finite, wavelengths that do not increase, no light.
+        If the curve is no curve: other shapes, numbers that are masked or not finite, wavelengths that do not increase
+        or end below the Lyman limit (in other units, that is), transmissions below zero, no light.
     """
 
     name: str
@@ -59,12 +67,19 @@ class Filter:
     transmission: np.ndarray
 
     def __post_init__(self) -> None:
-        w, t = np.asarray(self.wave, dtype=np.float64), np.asarray(self.transmission, dtype=np.float64)
+        w = plain(f"Filter '{self.name}'", self.wave, "Angstrom")
+        t = plain(f"Transmission of the filter '{self.name}'", self.transmission)
         bad = w.ndim != 1 or w.shape != t.shape or w.size < 2
         if bad or not np.all(np.isfinite(w) & np.isfinite(t)) or np.any(np.diff(w) <= 0) or w[0] <= 0 or t.max() <= 0:
             raise SkyfoldError(
                 f"Filter '{self.name}': a curve needs two or more increasing wavelengths in Angstrom with finite "
                 f"transmissions, some positive; got the shapes {w.shape} and {t.shape}."
+            )
+        check_reach(f"Filter '{self.name}'", w, _SHORTEST)
+        if t.min() < -_NEGATIVE * t.max():
+            raise SkyfoldError(
+                f"Filter '{self.name}': the transmission at {w[np.argmin(t)]:g} Angstrom is {t.min():g}; transmissions "
+                f"are not negative, but for noise below {100 * _NEGATIVE:.0f}% of the largest one."
             )
         t = np.maximum(t, 0.0)
         light = np.flatnonzero(t > _FLOOR * t.max())
@@ -78,9 +93,10 @@ class Filter:
 
         Parameters
         ----------
-        name : a `Filter`; a file of two columns, wavelength in Angstrom and transmission, whose name ends on ``.par``,
-            ``.txt``, ``.dat`` or ``.csv``; or a name. Names as in ``"sdss_r0"`` or ``"twomass_J"`` are those of
-            astro-sedpy, those with a hyphen as in ``"decamDR1-g"`` of speclite.
+        name : a `Filter`; a file of two columns, wavelength and transmission, whose name ends on ``.par``, ``.txt``,
+            ``.dat`` or ``.csv``; or a name. Wavelengths are in Angstrom, or in the unit that the lines before the
+            numbers state, as in ``# wavelength [nm]`` or ``# unit: micron``. Names as in ``"sdss_r0"`` or
+            ``"twomass_J"`` are those of astro-sedpy, those with a hyphen as in ``"decamDR1-g"`` of speclite.
 
         Raises
         ------
@@ -98,14 +114,26 @@ class Filter:
     def _read(cls, path: Path) -> Self:
         if not path.is_file():
             raise FileFormatError(f"{path}: there is no such file of a transmission curve.")
+        heading: list[str] = []
+        rows: list[list[float]] = []
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+            pair = _pair(line)
+            if not line.split("#")[0].strip() or pair is None and not rows:
+                heading.append(line)
+            elif pair is None or not np.all(np.isfinite(pair)):
+                raise FileFormatError(
+                    f"{path}: line {number} ({line.strip()!r}) holds no finite wavelength and transmission. Mend the "
+                    "line, or leave it out."
+                )
+            else:
+                rows.append(pair)
+        if not rows:
+            raise FileFormatError(f"{path}: not a table of wavelengths and transmissions.")
+        table = np.array(sorted(rows, key=lambda row: row[0]))
         try:
-            table = np.loadtxt(path, delimiter="," if path.suffix.lower() == ".csv" else None, usecols=(0, 1), ndmin=2)
-        except ValueError as error:
-            raise FileFormatError(
-                f"{path}: not a table of wavelengths in Angstrom and transmissions ({error})."
-            ) from error
-        table = table[np.argsort(table[:, 0])]
-        return cls(path.stem, table[:, 0], table[:, 1])
+            return cls(path.stem, table[:, 0] * _unit(path, heading), table[:, 1])
+        except SkyfoldError as problem:
+            raise FileFormatError(f"{path}: {problem}") from problem
 
     @classmethod
     def _from_sedpy(cls, name: str) -> Self:
@@ -198,33 +226,24 @@ class Filter:
         return f"Filter {self.name}: {self.wave[0]:.0f} to {self.wave[-1]:.0f} Angstrom, pivot {self.pivot:.0f}"
 
 
+def _pair(line: str) -> list[float] | None:
+    """First two numbers of a line; None where it does not begin with two."""
+    try:
+        first, second = (float(word) for word in line.split("#")[0].replace(",", " ").split()[:2])
+    except ValueError:
+        return None
+    return [first, second]
+
+
+def _unit(path: Path, heading: Sequence[str]) -> float:
+    """Angstrom in the unit of wavelengths that the lines before the numbers state, 1 where they state none."""
+    found = {match[1].lower() for line in heading if (match := _STATED.search(line))}
+    factors = {{"n": 10.0, "a": 1.0, "\u00e5": 1.0}.get(unit[0], 1e4) for unit in found}
+    if len(factors) > 1:
+        raise FileFormatError(f"{path}: the heading states several units of wavelength ({', '.join(sorted(found))}).")
+    return factors.pop() if factors else 1.0
+
+
 def _increasing(wave: Any, transmission: Any) -> tuple[np.ndarray, np.ndarray]:
     w, where = np.unique(np.asarray(wave, dtype=np.float64), return_index=True)
     return w, np.asarray(transmission, dtype=np.float64)[where]
-
-
-def in_njy(name: str, flux: Any, error: Any, unit: str, pivots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fluxes and errors (..., n_band) in nJy, from any known unit or from astropy quantities."""
-    if hasattr(flux, "to_value") or hasattr(error, "to_value"):
-        import astropy.units as u
-
-        both = []
-        for what, value in (("flux", flux), ("error", error)):
-            try:
-                both.append(np.asarray(value.to_value(u.nJy, u.spectral_density(pivots * u.AA)), dtype=np.float64))
-            except (AttributeError, u.UnitConversionError) as problem:
-                raise SkyfoldError(f"'{name}': the {what} has no unit of flux density ({problem}).") from problem
-        return both[0], both[1]
-    data, sigma = np.asarray(flux, dtype=np.float64), np.asarray(error, dtype=np.float64)
-    if unit == "AB":
-        linear = AB_JY * 1e9 * 10.0 ** (-0.4 * data)
-        return linear, linear * sigma * 0.4 * np.log(10.0)
-    if unit == "erg/s/cm2/Angstrom":
-        factor: Any = pivots**2 / LIGHT / NJY
-    elif unit in UNITS:
-        factor = UNITS[unit]
-    else:
-        raise SkyfoldError(
-            f"'{name}': the unit {unit!r} is not known: {', '.join([*UNITS, 'erg/s/cm2/Angstrom', 'AB'])}."
-        )
-    return data * factor, sigma * factor

@@ -14,6 +14,7 @@ from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy.columns import numbers, plain
 from skyfold.galaxy.galaxy import MPC, Galaxy
 from skyfold.likelihoods.limits import checked_likelihood
 from skyfold.observation import Observation
@@ -73,7 +74,7 @@ class LineFluxes(Observation):
         for blend in blends:
             if not blend or len(set(blend)) < len(blend):
                 raise SkyfoldError(f"'{name}': a blend needs one name or more, each once, not {blend}.")
-        if hasattr(flux, "to_value") != hasattr(error, "to_value"):
+        if (numbers(flux).unit is None) != (numbers(error).unit is None):
             raise SkyfoldError(
                 f"'{name}': one of flux and error has a unit and the other none; give both as quantities, or neither."
             )
@@ -160,15 +161,16 @@ def _arriving(model: Galaxy) -> jax.Array:
 
 
 def _in_unit(name: str, what: str, value: Any, unit: str) -> np.ndarray:
+    """Fluxes in 1e-17 erg/s/cm^2; NaN where masked."""
     import astropy.units as u
 
     try:
-        if not hasattr(value, "to_value"):
-            # masked entries are lines that were not observed
-            value = u.Quantity(np.ma.filled(np.ma.asarray(value, dtype=np.float64), np.nan), unit)
-        return np.asarray(value.to_value(UNIT * u.erg / (u.s * u.cm**2)), dtype=np.float64)
+        factor = (1.0 * u.Unit(unit)).to_value(u.erg / (u.s * u.cm**2)) / UNIT
     except (ValueError, TypeError, u.UnitConversionError) as problem:
         raise SkyfoldError(
-            f"'{name}': the {what} is no flux in a unit that astropy knows ({problem}). Give numbers and "
-            "unit='erg / (s cm2)', or quantities."
+            f"'{name}': unit={unit!r} is no flux in a unit that astropy knows, as 'erg / (s cm2)' is."
         ) from problem
+    try:
+        return plain(f"'{name}': the {what}", value, unit) * factor
+    except SkyfoldError as problem:
+        raise SkyfoldError(f"'{name}': the {what} is no flux in a unit that astropy knows ({problem}).") from problem

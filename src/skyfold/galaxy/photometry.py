@@ -19,8 +19,9 @@ from skyfold.compiled.jit import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error, drawn
-from skyfold.galaxy.catalog_rows import band_columns, open_table
-from skyfold.galaxy.filters import AB_JY, WAVELENGTHS, Filter, in_njy
+from skyfold.galaxy.catalog_rows import band, open_table
+from skyfold.galaxy.columns import AB_JY, flux_densities
+from skyfold.galaxy.filters import WAVELENGTHS, Filter
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.likelihoods.limits import checked_likelihood
@@ -61,10 +62,12 @@ class Photometry(Observation):
     Parameters
     ----------
     filters : names, files or `Filter` objects, one per band; see `Filter.load`.
-    flux, error : (n_band,) flux densities and standard deviations. NaN in either, or a true `missing`, marks a band
-        that was not observed: shapes stay, and galaxies with other bands missing share one executable.
-    unit : ``"nJy"``, ``"uJy"``, ``"mJy"``, ``"Jy"``, ``"maggies"``, ``"erg/s/cm2/Hz"``, ``"erg/s/cm2/Angstrom"`` or
-        ``"AB"`` (magnitudes and their errors, by derivatives). Astropy quantities carry their own.
+    flux, error : (n_band,) flux densities and standard deviations. What is masked or not finite in either, a magnitude
+        or flux of -99, 99 and the like (see `skyfold.galaxy.columns.flux_densities`), or a true `missing`, marks a
+        band that was not observed: shapes stay, and galaxies with other bands missing share one executable.
+    unit : ``"nJy"``, ``"uJy"``, ``"mJy"``, ``"Jy"``, ``"maggies"``, ``"erg/s/cm2/Hz"``, ``"erg/s/cm2/Angstrom"``,
+        ``"AB"`` (magnitudes and their errors, by derivatives) or a flux density of astropy's; default nJy. Quantities
+        and columns carry their own, flux and error each.
     missing : (n_band,) booleans, optional; give it, even if all are false, where all of a catalogue shall share one
         executable with those that miss bands.
     upper_limits : (n_band,) booleans: there `flux` is an upper limit and `error` the standard deviation of the noise.
@@ -97,7 +100,7 @@ class Photometry(Observation):
         filters: Sequence[Any],
         flux: Any,
         error: Any,
-        unit: str = "nJy",
+        unit: str | None = None,
         *,
         missing: Any = None,
         upper_limits: Any = None,
@@ -136,21 +139,26 @@ class Photometry(Observation):
         filters : names, one per band, that the columns are called by.
         row : number of the row, from 0.
         flux, error : names of the columns, with ``{}`` for the filter's name.
-        unit : as of the class; default the column's own, nJy where it has none.
+        unit : of columns that have none of their own; default nJy.
         **settings : further arguments of the class. Masked entries are missing bands.
 
         Raises
         ------
-        FileFormatError
-            If the file, a column or the row is not there.
+        SkyfoldError
+            If the file, a column or the row is not there, an entry is no number or a unit no flux density.
         """
         where, table = open_table(path)
         if not -len(table) <= row < len(table):
             raise FileFormatError(f"{where}: there is no row {row}; the table has {len(table)}.")
         names = [f.name if isinstance(f, Filter) else os.fspath(f) for f in filters]
-        values, found = band_columns(where, table[[row]], names, (flux, error), unit)
+        data, sigma = np.empty(len(names)), np.empty(len(names))
+        for b, (name, curve) in enumerate(zip(names, map(Filter.load, filters), strict=True)):
+            found = band(where, table[[row]], (flux.format(name), error.format(name)), curve, unit)
+            if found.wrong:
+                raise FileFormatError(f"{where}: row {row}: {found.wrong[0]}.")
+            data[b], sigma[b] = found.data[0], found.sigma[0]
         own = {"name": str(table.meta.get("name", "photometry")), **settings}
-        return cls(filters, values[0][0], values[1][0], found, **own)
+        return cls(filters, data, sigma, **own)
 
     @property
     def filters(self) -> tuple[Filter, ...]:
@@ -328,14 +336,16 @@ def _likelihood(
     curves: tuple[Filter, ...],
     flux: Any,
     error: Any,
-    unit: str,
+    unit: str | None,
     missing: Any,
     upper_limits: Any,
     floor: float,
     outliers: float | None,
 ) -> Any:
     pivots = np.array([f.pivot for f in curves])
-    data, sigma = in_njy(name, flux, error, unit, pivots)
-    return checked_likelihood(
-        name, "band", [f.name for f in curves], data, sigma, missing, upper_limits, floor, outliers
-    )
+    labels = [f.name for f in curves]
+    data, sigma, wrong = flux_densities(f"'{name}'", ("flux", "error"), flux, error, unit, pivots)
+    if wrong:
+        first = min(wrong)
+        raise SkyfoldError(f"'{name}': in {labels[first]} the {wrong[first]}.")
+    return checked_likelihood(name, "band", labels, data, sigma, missing, upper_limits, floor, outliers)

@@ -16,15 +16,18 @@ from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy import nuisances
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
+from skyfold.galaxy.columns import check_reach, flux_densities, numbers, plain
 from skyfold.galaxy.filters import WAVELENGTHS
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.limits import Limited
 from skyfold.observation import Observation
-from skyfold.parameters import Value, is_quantity, parameter
+from skyfold.parameters import Value, parameter
 from skyfold.priors import Uniform
 
 #: Speed of light, Angstrom/s, and erg/s/cm^2/Hz in a nJy.
 _LIGHT, _NJY = 2.99792458e18, 1e-32
+#: Shortest wavelength at which a spectrum of a galaxy may begin, Angstrom: hydrogen absorbs what is below.
+_SHORTEST = 900.0
 #: Largest step of the grid, km/s, and how far it reaches beyond the data for the dispersion to have light to take.
 _STEP, _MARGIN = 60.0, 4000.0
 
@@ -48,9 +51,9 @@ class Spectroscopy(Observation):
 
     Parameters
     ----------
-    wave : (n,) wavelengths in vacuum, Angstrom, observed frame, increasing.
+    wave : (n,) wavelengths in vacuum, Angstrom or an astropy quantity, observed frame, increasing.
     flux, sigma : (n,) flux densities and their standard deviations: numbers in nJy, or astropy quantities per frequency
-        or per wavelength.
+        or per wavelength, each with its own unit. What is masked or not finite is not used.
     resolution : :math:`\lambda/\Delta\lambda` at full width half maximum of the instrument, a number or (n,).
     mask : (n,) true where a pixel is used; by default all those with finite flux and positive finite sigma.
     template_fwhm : full width at half maximum of the templates, Angstrom in the rest frame: a number, or a pair of
@@ -288,19 +291,21 @@ def _received(galaxy: Any, wave: jax.Array) -> jax.Array:
 
 def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: Any) -> tuple[np.ndarray, ...]:
     """Used pixels: wavelength in Angstrom, flux and error in nJy, resolution."""
-    if is_quantity(wave):
-        wave = wave.to_value("Angstrom")
-    wave = np.asarray(wave, dtype=np.float64)
-    arrays = {"flux": _in_njy(name, "flux", flux, wave), "sigma": _in_njy(name, "sigma", sigma, wave)}
-    for what, array in arrays.items():
-        if wave.ndim != 1 or array.shape != wave.shape:
-            raise SkyfoldError(
-                f"'{name}': {what} has the shape {array.shape}, the wavelengths {wave.shape}; give vectors."
-            )
-    resolution = np.broadcast_to(np.asarray(resolution, dtype=np.float64), wave.shape)
-    good = np.isfinite(arrays["flux"]) & np.isfinite(arrays["sigma"]) & (arrays["sigma"] > 0)
+    wave = plain(f"'{name}': the wavelengths", wave, "Angstrom")
+    check_reach(f"'{name}'", wave, _SHORTEST, all_above=True)
+    resolution = plain(f"'{name}': the resolution", resolution)
+    shapes = {"flux": numbers(flux).values.shape, "sigma": numbers(sigma).values.shape, "resolution": resolution.shape}
+    for what, shape in shapes.items():
+        if wave.ndim != 1 or shape != wave.shape and (what != "resolution" or shape):
+            raise SkyfoldError(f"'{name}': {what} has the shape {shape}, the wavelengths {wave.shape}; give vectors.")
+    data, error, wrong = flux_densities(f"'{name}'", ("flux", "sigma"), flux, sigma, None, wave)
+    if wrong:
+        raise SkyfoldError(f"'{name}': in pixel {min(wrong)} the {wrong[min(wrong)]}.")
+    arrays = {"flux": data, "sigma": error}
+    resolution = np.broadcast_to(resolution, wave.shape)
+    good = np.isfinite(data) & (error > 0)
     if mask is not None:
-        mask = np.asarray(mask, dtype=bool)
+        mask = np.ma.filled(np.ma.asarray(mask, dtype=bool), False)
         if mask.shape != wave.shape:
             raise SkyfoldError(f"'{name}': the mask has the shape {mask.shape}, the wavelengths {wave.shape}.")
         if np.any(mask & ~good):
@@ -314,22 +319,21 @@ def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: 
         raise SkyfoldError(
             f"'{name}': {int(good.sum())} of {wave.size} pixels can be used; check flux, sigma and mask."
         )
-    if not np.all(np.diff(wave) > 0) or wave[0] <= 0:
-        raise SkyfoldError(f"'{name}': the wavelengths must be positive and increase from pixel to pixel.")
-    if not np.all(np.isfinite(resolution) & (resolution > 1)):
-        raise SkyfoldError(f"'{name}': the resolution must be lambda/FWHM, above 1 at every pixel.")
+    rising = np.isfinite(wave) & (np.diff(wave, prepend=0.0) > 0)
+    if not rising.all():
+        first = int(np.argmin(rising))
+        raise SkyfoldError(
+            f"'{name}': the wavelengths must be positive and increase from pixel to pixel; that of pixel {first} is "
+            f"{wave[first]:g} Angstrom."
+        )
+    sharp = np.isfinite(resolution) & (resolution > 1)
+    if not sharp.all():
+        first = int(np.argmin(sharp))
+        raise SkyfoldError(
+            f"'{name}': the resolution must be lambda/FWHM, above 1 at every pixel; in pixel {first} it is "
+            f"{resolution[first]:g}."
+        )
     return wave[good], arrays["flux"][good], arrays["sigma"][good], resolution[good]
-
-
-def _in_njy(name: str, what: str, value: Any, wave: np.ndarray) -> np.ndarray:
-    if not is_quantity(value):
-        return np.asarray(value, dtype=np.float64)
-    import astropy.units as u
-
-    try:
-        return np.asarray(value.to_value(u.nJy, u.spectral_density(wave * u.AA)), dtype=np.float64)
-    except u.UnitConversionError as error:
-        raise SkyfoldError(f"'{name}': {what} in {value.unit} is no flux density.") from error
 
 
 def _template(name: str, fwhm: Any) -> tuple[np.ndarray, float]:

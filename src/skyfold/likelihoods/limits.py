@@ -148,8 +148,8 @@ def checked_likelihood(
         If shapes differ, errors are not positive, nothing is left, or a setting makes no sense.
     """
     n = len(labels)
-    limit = np.zeros(n, dtype=bool) if upper_limits is None else np.asarray(upper_limits, dtype=bool)
-    absent = np.zeros(n, dtype=bool) if missing is None else np.asarray(missing, dtype=bool)
+    limit = _flags(name, "upper_limits", upper_limits, n)
+    absent = _flags(name, "missing", missing, n)
     if not (data.shape == sigma.shape == limit.shape == absent.shape == (n,)):
         raise SkyfoldError(
             f"'{name}' has {n} {what}s; flux, error, missing and upper_limits must have one entry each, and have the "
@@ -164,9 +164,9 @@ def checked_likelihood(
             f"'{name}': the error in {labels[int(np.argmax(bad))]} is {sigma[bad][0]:g}; errors must be "
             f"positive. Mark the {what} as missing, or give its error."
         )
-    if not floor >= 0:
+    if not 0 <= floor < np.inf:
         raise SkyfoldError(f"'{name}': floor = {floor!r}; it is a fraction of the data, 0 or more.")
-    if outliers is not None and not outliers > 0:
+    if outliers is not None and not 0 < outliers < np.inf:
         raise SkyfoldError(
             f"'{name}': outliers = {outliers!r}; it is the degrees of freedom of Student's t, such as 3."
         )
@@ -174,3 +174,13 @@ def checked_likelihood(
     if missing is None and not absent.any() and not limit.any() and outliers is None:
         return Gaussian(data, sigma)
     return Limited(np.where(absent, 0.0, data), np.where(absent, np.inf, sigma), limit & ~absent, outliers)
+
+
+def _flags(name: str, what: str, given: Any, n: int) -> np.ndarray:
+    """Booleans (n,) of what users give: true and false, 1 and 0; all false for None."""
+    if given is None:
+        return np.zeros(n, dtype=bool)
+    flags = np.ma.asarray(given)
+    if flags.dtype.kind not in "biuf" or np.ma.is_masked(flags) or not np.all((flags == 0) | (flags == 1)):
+        raise SkyfoldError(f"'{name}': {what} holds True or False (1 or 0) for each datum, nothing else: {given!r}.")
+    return np.asarray(flags, dtype=bool)
