@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from skyfold.catalogs.judge import judge
 from skyfold.catalogs.problem import Target
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.compiled.annotation import Annotation
-from skyfold.errors import SkyfoldError
+from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.inference.running.progress import Progress
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.poisson import Poisson
@@ -112,6 +113,92 @@ def test_what_fails_in_the_batch_is_fitted_alone():
     assert found.results["stage"][0] == 2
     law = st.gamma(2.0 + sources(1).counts[0, 0], scale=1 / 1.1)
     assert abs(found.results["mean"][0, 0] - law.mean()) < 0.12 * law.std()
+
+
+@dataclass(frozen=True)
+class Numbered(Sources):
+    """Sources with whole numbers as names, of which one is known to be bad and one breaks every method."""
+
+    names: tuple[int, ...] = (10, 20, 30, 40, 50, 60)
+
+    @property
+    def ids(self) -> np.ndarray:
+        return np.array(self.names)
+
+    @property
+    def problems(self) -> np.ndarray:
+        return np.array(["", "", "row 2: no counts", "", "", ""])
+
+    def posterior(self, number: int) -> sf.Posterior:
+        if number == 4:
+            raise ValueError("Probabilities contain NaN")
+        return super().posterior(number)
+
+    def data(self, numbers: np.ndarray) -> Any:
+        counts, colour = super()._pairs(np.ones(1), 0.0).kernel.pairs
+        bad = np.asarray(numbers) == 4
+        own = [counts[1].likelihood, colour[1].likelihood]
+        rates = np.where(bad[:, None], np.nan, self.counts[numbers])
+        stacked = [jax.tree.map(lambda x: np.stack([x] * len(numbers)), o) for o in own]
+        return (
+            eqx.tree_at(lambda o: o.data, stacked[0], rates),
+            eqx.tree_at(lambda o: o.data, stacked[1], self.colour[numbers, None]),
+        )
+
+
+def numbered(**changes: Any) -> Numbered:
+    plain = sources()
+    return Numbered(plain.counts, plain.colour, **changes)
+
+
+def test_a_bad_object_is_named_and_the_others_are_fitted_as_without_it(tmp_path):
+    few = replace(SETTINGS, tries=1)
+    with pytest.warns(SkyfoldWarning, match="2 of 6 were not fitted: row 2: no counts; number 4: .*contain NaN"):
+        found = fitted(numbered(), few, folder=tmp_path)
+    good = np.array([0, 1, 3, 5])
+    np.testing.assert_allclose(found.results["mean"][good], fitted(sources(), few).results["mean"][good])
+    table = found.table
+    assert table["stage"][2] == table["stage"][4] == "not fitted" and not table["converged"][[2, 4]].any()
+    assert np.isnan(found.results["draws"][[2, 4]]).all() and np.isnan(table["deviance"][2])
+    assert list(table["problem"][good]) == [""] * 4 and "ValueError" in table["problem"][4]
+    assert repr(found).endswith("2 not fitted)")
+    # whole numbers stay whole numbers in files, and a name may be given by the kind of the objects
+    read = Catalog.read(tmp_path / "catalog.nc")
+    assert read.ids.tolist() == [10, 20, 30, 40, 50, 60] and list(read.results["problem"]) == list(table["problem"])
+    for draws in (read.draws(20), read.draws(source=20), read.draws(which=20), read.draws("20")):
+        np.testing.assert_array_equal(draws[found.names[0]], found.draws(20)[found.names[0]])
+    with pytest.raises(TypeError, match=r"draws\(source=...\)"):
+        read.draws(galaxy=20)
+
+
+def test_names_that_stand_for_two_objects_are_refused():
+    with pytest.raises(SkyfoldError, match="sources number 1, 3 have the same name 20"):
+        fitted(numbered(names=(10, 20, 30, 20, 50, 60)))
+    ids = np.array(["a", "a"])
+    twice = Catalog(ids, ("x",), ("",), {"draws": np.zeros((2, 3, 1))}, "source")
+    with pytest.raises(SkyfoldError, match="names several sources here"):
+        twice.draws("a")
+
+
+def test_chunks_that_cannot_be_used_are_made_anew_with_a_word(tmp_path):
+    problem = sources(2)
+    found = fitted(problem, folder=tmp_path)
+    (path,) = tmp_path.glob("chunk_*.npz")
+    whole = path.read_bytes()
+    with np.load(path) as file:
+        former = {name: file[name] for name in file.files if name != "version"}
+    later = bytearray(whole)
+    later[whole.index(b"PK\x01\x02") + 6] = 255  # a version of zip that nobody has
+    for damaged in (b"", whole[: len(whole) // 2], bytes(later), b"text" * 99):
+        path.write_bytes(damaged)
+        with pytest.warns(SkyfoldWarning, match=r"cannot be read \(chunk_00000000\.npz: .*made anew"):
+            again = fitted(problem, folder=tmp_path)
+        np.testing.assert_array_equal(again.results["draws"], found.results["draws"])
+    np.savez(path, **{**former, "mark": np.array("another")})
+    with pytest.warns(SkyfoldWarning, match="chunks of another version of skyfold are made anew"):
+        fitted(problem, folder=tmp_path)
+    with pytest.warns(SkyfoldWarning, match="chunks of other data, model, settings or seed are made anew"):
+        fitted(problem, folder=tmp_path, seed=1)
 
 
 def test_problems_that_the_engine_cannot_take_are_refused():

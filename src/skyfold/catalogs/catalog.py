@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from skyfold.catalogs.judge import QUANTILES
 from skyfold.catalogs.work import STAGES
 from skyfold.errors import SkyfoldError
-
-#: Quantiles that the table gives, by the ends of their columns' names.
-QUANTILES = {"p025": 0, "p16": 1, "median": 2, "p84": 3, "p975": 4}
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,13 @@ class Catalog:
         For every parameter mean, standard deviation and quantiles (``NAME_mean``, ``_sd``, ``_median``, ``_p16``,
         ``_p84``, ``_p025``, ``_p975``); ``converged``: whether the draws passed every test; ``stage``: how they came
         about; ``khat``, ``effective``, ``rhat``, ``uncovered`` (see `CatalogSettings`); ``log_evidence``; the statistic
-        by its name (``chi2``), the least among the draws; ``seconds`` of work.
+        by its name (``chi2``), the least among the draws; ``seconds`` of work; ``problem``: why it was not fitted.
         """
         from astropy.table import Table
 
         columns: dict[str, Any] = {"id": self.ids}
         for i, name in enumerate(self.names):
-            for end, where in QUANTILES.items():
+            for where, end in enumerate(QUANTILES):
                 columns[f"{name}_{end}"] = self.results["quantiles"][:, i, where]
             columns[f"{name}_mean"] = self.results["mean"][:, i]
             columns[f"{name}_sd"] = self.results["sd"][:, i]
@@ -67,17 +65,31 @@ class Catalog:
                     found[column].unit = unit
         return found
 
-    def draws(self, which: Any) -> dict[str, np.ndarray]:
-        """Equally weighted draws (kept,) of every parameter of one object, by its id.
+    def draws(self, which: Any = None, **named: Any) -> dict[str, np.ndarray]:
+        """Equally weighted draws (kept,) of every parameter of one object.
+
+        Parameters
+        ----------
+        which : its id; it may be called by the `kind` of the objects as well.
 
         Raises
         ------
         SkyfoldError
-            If there is no object of that id.
+            If there is no object of that id, or several.
         """
-        where = np.flatnonzero(self.ids == which)
-        if not len(where):
+        if list(named) == [self.kind] and which is None:
+            which = named[self.kind]
+        elif named or which is None:
+            raise TypeError(f"draws() takes the id of one {self.kind}, as in draws({self.kind}=...).")
+        ids = self.ids.tolist()
+        # files of former versions hold whole numbers as text
+        where = [i for i, own in enumerate(ids) if own == which] or [
+            i for i, own in enumerate(ids) if str(own) == str(which)
+        ]
+        if not where:
             raise SkyfoldError(f"There is no {self.kind} {which!r} in this catalogue of {len(self)}.")
+        if len(where) > 1:
+            raise SkyfoldError(f"{which!r} names several {self.kind}s here: those number {where}.")
         return dict(zip(self.names, self.results["draws"][where[0]].T, strict=True))
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -109,10 +121,10 @@ class Catalog:
         with Dataset(path, "w") as file:
             for name, size in ((self.kind, n), ("draw", kept), ("parameter", width), ("quantile", len(QUANTILES))):
                 file.createDimension(name, size)
-            _text(file, "id", (self.kind,), [str(i) for i in self.ids])
-            _text(file, "parameter", ("parameter",), self.names)
-            _text(file, "unit", ("parameter",), self.units)
-            _text(file, "quantile", ("quantile",), list(QUANTILES))
+            _put(file, "id", (self.kind,), self.ids)
+            _put(file, "parameter", ("parameter",), self.names)
+            _put(file, "unit", ("parameter",), self.units)
+            _put(file, "quantile", ("quantile",), list(QUANTILES))
             shapes = {
                 "draws": (self.kind, "draw", "parameter"),
                 "quantiles": (self.kind, "parameter", "quantile"),
@@ -120,9 +132,7 @@ class Catalog:
                 "sd": (self.kind, "parameter"),
             }
             for name, values in self.results.items():
-                kind = "i1" if values.dtype == bool else values.dtype
-                variable = file.createVariable(name, kind, shapes.get(name, (self.kind,)), zlib=True)
-                variable[:] = values.astype(np.int8) if values.dtype == bool else values
+                _put(file, name, shapes.get(name, (self.kind,)), values)
             file.stages = ", ".join(STAGES)
 
     @classmethod
@@ -133,19 +143,28 @@ class Catalog:
         if not Path(path).is_file():
             raise SkyfoldError(f"{path}: there is no such file of a catalogue.")
         with Dataset(path) as file:
-            text = {name: np.array([str(x) for x in file[name][:]]) for name in ("id", "parameter", "unit", "quantile")}
-            results = {name: np.asarray(file[name][:]) for name in file.variables if name not in text}
+            held = {name: np.asarray(file[name][:]) for name in file.variables}
             kind = file["id"].dimensions[0]
-        results["passed"] = results["passed"].astype(bool)
-        return cls(text["id"], tuple(map(str, text["parameter"])), tuple(map(str, text["unit"])), results, kind)
+        held = {name: values.astype(str) if values.dtype == object else values for name, values in held.items()}
+        ids, names, units, _ = (held.pop(name) for name in ("id", "parameter", "unit", "quantile"))
+        held["passed"] = held["passed"].astype(bool)
+        return cls(ids, tuple(map(str, names)), tuple(map(str, units)), held, kind)
 
     def __repr__(self) -> str:
         stage, good = self.results["stage"], self.results["passed"]
-        counts = ", ".join(f"{int(np.sum(stage == i))} by {name}" for i, name in enumerate(STAGES))
-        return f"Catalogue of {len(self)}, {int(good.sum())} converged ({counts})"
+        numbers = np.bincount(stage.astype(int), minlength=len(STAGES))
+        counts = [f"{n} by {name}" for n, name in zip(numbers[:-1], STAGES[:-1], strict=True)]
+        counts += [f"{numbers[-1]} {STAGES[-1]}"] if numbers[-1] else []
+        return f"Catalogue of {len(self)}, {int(good.sum())} converged ({', '.join(counts)})"
 
 
-def _text(file: Any, name: str, dimensions: Sequence[str], values: Sequence[str]) -> None:
-    variable = file.createVariable(name, str, dimensions)
-    for i, value in enumerate(values):
-        variable[i] = value
+def _put(file: Any, name: str, dimensions: Sequence[str], given: Any) -> None:
+    """Write a variable of numbers, of booleans as bytes, or of text."""
+    values = np.asarray(given)
+    if values.dtype.kind not in "biuf":
+        variable = file.createVariable(name, str, dimensions)
+        for i, value in enumerate(values):
+            variable[i] = str(value)
+        return
+    values = values.astype(np.int8) if values.dtype == bool else values
+    file.createVariable(name, values.dtype, dimensions, zlib=True)[:] = values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import zipfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +14,20 @@ from typing import Any
 import jax
 import numpy as np
 
+from skyfold import __version__
 from skyfold.catalogs.catalog import Catalog
 from skyfold.catalogs.library import Library
 from skyfold.catalogs.problem import Problem
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.catalogs.work import Work
-from skyfold.errors import SkyfoldError
+from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.inference.running import Progress, fingerprint
 from skyfold.parameters import parameters_in
 
 #: Held while a file is read: NumPy parses headers as Python, and Python 3.11's parser fails when two threads are in it.
 _READING = threading.Lock()
+#: What a chunk is kept by: of the program, and of what stands in the file.
+_VERSION = f"{__version__}, chunk 2"
 
 
 def fit_objects(
@@ -51,7 +54,13 @@ def fit_objects(
     Raises
     ------
     SkyfoldError
-        If the model's priors are not exact transports, nothing is free, or observations hold parameters.
+        If two objects have one name, the model's priors are not exact transports, nothing is free, or observations hold
+        parameters.
+
+    Warns
+    -----
+    SkyfoldWarning
+        Of objects that could not be fitted, and of chunks in the folder that are made anew, with the reason.
     """
     work = prepare(problem, settings, seed)
     n = len(problem.ids)
@@ -77,6 +86,14 @@ def fit_objects(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    told = [text for start in starts for text in pieces[start]["problem"] if text]
+    if told:
+        few = "; ".join(told[:3]) + ("; ..." if len(told) > 3 else "")
+        warnings.warn(
+            f"{len(told)} of {n} were not fitted: {few}. The column 'problem' of the table says why.",
+            SkyfoldWarning,
+            stacklevel=3,
+        )
     results = {name: np.concatenate([pieces[s][name] for s in starts]) for name in pieces[0]}
     names, units = _columns(problem)
     catalog = Catalog(problem.ids, names, units, results, problem.kind)
@@ -89,6 +106,14 @@ def fit_objects(
 def prepare(problem: Problem, settings: CatalogSettings, seed: int) -> Work:
     """Make what all chunks share, see `fit_objects`."""
     template = problem.template
+    names, counts = np.unique(problem.ids, return_counts=True)
+    if np.any(counts > 1):
+        twice = names[np.argmax(counts > 1)]
+        where = ", ".join(map(str, np.flatnonzero(problem.ids == twice)))
+        raise SkyfoldError(
+            f"The {problem.kind}s number {where} have the same name {twice}; give each its own, or none, so that they "
+            "are called by their numbers."
+        )
     if not template.exact:
         raise SkyfoldError("A catalogue needs priors of skyfold's own; one of NumPyro's has no exact transport.")
     if not template.ndim:
@@ -102,9 +127,9 @@ def _kept(work: Work, numbers: np.ndarray, folder: Path | None, mark: str) -> di
     """Result of a chunk: from its file where that is there and of the same work, else made and kept."""
     if folder is None:
         return work.chunk(numbers)
-    own = hashlib.sha256(mark.encode())
+    own = hashlib.sha256(f"{mark}{_VERSION}".encode())
     leaves, structure = jax.tree.flatten(work.problem.data(numbers))
-    own.update(str(structure).encode())
+    own.update(str(structure).encode() + repr(work.problems(numbers)).encode())
     for array in leaves:
         own.update(np.ascontiguousarray(array).tobytes())
     path, digest = folder / f"chunk_{numbers[0]:08d}.npz", own.hexdigest()
@@ -112,14 +137,18 @@ def _kept(work: Work, numbers: np.ndarray, folder: Path | None, mark: str) -> di
         try:
             with _READING, np.load(path) as file:
                 if str(file["mark"]) == digest:
-                    return {name: file[name] for name in file.files if name != "mark"}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            pass
+                    return {name: file[name] for name in file.files if name not in ("mark", "version")}
+                own_version = "version" in file.files and str(file["version"]) == _VERSION
+            reason = "of other data, model, settings or seed" if own_version else "of another version of skyfold"
+        except Exception as problem:
+            # a file that lost power or space left behind breaks NumPy, zipfile and zlib in many ways
+            reason = f"that cannot be read ({path.name}: {type(problem).__name__}: {problem})"
+        warnings.warn(f"{folder}: chunks {reason} are made anew.", SkyfoldWarning, stacklevel=2)
     found = work.chunk(numbers)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with open(temporary, "wb") as file:
-            arrays: dict[str, Any] = {**found, "mark": np.array(digest)}
+            arrays: dict[str, Any] = {**found, "mark": np.array(digest), "version": np.array(_VERSION)}
             np.savez(file, **arrays)
         os.replace(temporary, path)
     finally:

@@ -10,6 +10,8 @@ from skyfold.catalogs.library import systematic
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.inference.importance.psis import kish, pareto_k
 
+#: Quantiles of a parameter, by the ends of their columns' names.
+QUANTILES = {"p025": 0.025, "p16": 0.16, "median": 0.5, "p84": 0.84, "p975": 0.975}
 #: Largest share of all weight that a single draw may have where the proposals are said to cover the posterior.
 _SHARE = 0.01
 
@@ -80,5 +82,5 @@ def resampled(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarr
 
 def summary(values: np.ndarray) -> dict[str, Any]:
     """Mean, standard deviation and quantiles over the draws, axis 1, of values (g, n, p)."""
-    quantiles = np.quantile(values, [0.025, 0.16, 0.5, 0.84, 0.975], axis=1)
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=1)
     return {"mean": values.mean(axis=1), "sd": values.std(axis=1), "quantiles": np.moveaxis(quantiles, 0, -1)}

@@ -78,6 +78,9 @@ class Target(eqx.Module):
 class Problem(Protocol):
     """Objects that are fitted with one model, in the order in which they are numbered.
 
+    It may have ``problems`` too, (n,) texts: what is wrong with an object, so that it is named and not fitted, and ""
+    where nothing is.
+
     Attributes
     ----------
     ids : (n,) names or numbers of the objects.

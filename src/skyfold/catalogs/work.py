@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.catalogs.engine import BLOCK, Former, expected_at, explore, explore_further, finish
-from skyfold.catalogs.judge import Verdict, judge, resampled, summary
+from skyfold.catalogs.judge import QUANTILES, Verdict, judge, resampled, summary
 from skyfold.catalogs.library import MEMBERS, Beginning, Library
 from skyfold.catalogs.problem import Problem
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.inference.importance.psis import kish
 
-#: How an object's draws came about: the first try, one of more draws, `auto` on its own.
-STAGES = ("batch", "batch, more draws", "auto")
+#: How an object's draws came about: the first try, one of more draws, `auto` on its own; or that there are none.
+STAGES = ("batch", "batch, more draws", "auto", "not fitted")
 #: Equally weighted draws that summaries are made of.
 _DRAWS = 1000
 _MEMBERS = ("members", "member_expected", "member_factors")
@@ -33,27 +33,50 @@ class Work:
     seed: int
 
     def chunk(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
-        """Fit the objects of these numbers; one array for each result."""
+        """Fit the objects of these numbers; one array for each result.
+
+        What cannot be fitted has NaN for its numbers, and a ``problem`` that says why; the others are as without it.
+        """
         begin = time.perf_counter()
-        n = len(numbers)
-        done, all_former = self._explored(numbers, self.settings.chunk, 0, None)
-        stage = np.zeros(n, dtype=np.int8)
-        for i in np.flatnonzero(~done["passed"]):
-            former = jax.tree.map(lambda x, i=i: x[[i, i + self.settings.chunk]], all_former)
-            for attempt in range(1, self.settings.tries):
-                again, former = self._explored(numbers[[i]], 1, attempt, former)
-                stage[i] = 1
+        problems = self.problems(numbers)
+        done, stage = self._unfitted(len(numbers)), np.full(len(numbers), STAGES.index("not fitted"), dtype=np.int8)
+        fit = np.array([i for i, problem in enumerate(problems) if not problem], dtype=int)
+        if fit.size:
+            found, all_former = self._explored(numbers[fit], self.settings.chunk, 0, None)
+            for place, i in enumerate(fit):
+                former = jax.tree.map(lambda x, k=place: x[[k, k + self.settings.chunk]], all_former)
+                own, stage[i] = {name: values[place] for name, values in found.items()}, 0
+                for attempt in range(1, self.settings.tries):
+                    if own["passed"]:
+                        break
+                    again, former = self._explored(numbers[[i]], 1, attempt, former)
+                    own, stage[i] = {name: values[0] for name, values in again.items()}, 1
+                try:
+                    if not own["passed"]:
+                        own, stage[i] = {name: values[0] for name, values in self._alone(int(numbers[i])).items()}, 2
+                except Exception as problem:
+                    # whatever one object does to a method, the others of the catalogue are not lost
+                    problems[i] = f"number {numbers[i]}: it cannot be fitted ({type(problem).__name__}: {problem})"
+                    stage[i] = STAGES.index("not fitted")
+                    continue
                 for name in done:
-                    done[name][i] = again[name][0]
-                if done["passed"][i]:
-                    break
-        for i in np.flatnonzero(~done["passed"]):
-            alone = self._alone(int(numbers[i]))
-            stage[i] = 2
-            for name in done:
-                done[name][i] = alone[name][0]
-        seconds = np.full(n, (time.perf_counter() - begin) / n)
-        return {**done, "stage": stage, "seconds": seconds}
+                    done[name][i] = own[name]
+        seconds = np.full(len(numbers), (time.perf_counter() - begin) / len(numbers))
+        return {**done, "stage": stage, "seconds": seconds, "problem": np.array(problems)}
+
+    def problems(self, numbers: np.ndarray) -> list[str]:
+        """What was wrong with each object from the beginning; "" where nothing was."""
+        known = getattr(self.problem, "problems", None)
+        return [""] * len(numbers) if known is None else [str(known[i]) for i in numbers]
+
+    def _unfitted(self, n: int) -> dict[str, np.ndarray]:
+        """Results of `n` objects that were not fitted."""
+        width = sum(int(np.prod(p.shape)) for p in self.problem.template.parameters) + len(self.problem.columns)
+        shapes = {"draws": (n, self.settings.kept, width), "mean": (n, width), "sd": (n, width)}
+        shapes |= {"quantiles": (n, width, len(QUANTILES))}
+        names = (*shapes, "khat", "effective", "rhat", "uncovered", "log_evidence", self.problem.statistic)
+        nothing = {name: np.full(shapes.get(name, (n,)), np.nan) for name in names}
+        return {**nothing, "draws": nothing["draws"].astype(np.float32), "passed": np.zeros(n, dtype=bool)}
 
     def _explored(
         self, numbers: np.ndarray, size: int, attempt: int, former: Former | None

@@ -102,6 +102,11 @@ class Galaxies:
     def ids(self) -> np.ndarray:
         return self.rows.ids
 
+    @property
+    def problems(self) -> Any:
+        """What is wrong with rows that are not fitted, (n,), or None."""
+        return self.rows.problems
+
     def data(self, numbers: np.ndarray) -> Fluxes:
         rows = self.rows.part(numbers)
         return Fluxes.of(rows.data, rows.sigma, rows.limit, bool(self.rows.limit.any()))
@@ -156,16 +161,17 @@ def fit_catalog(
 
     Parameters
     ----------
-    table : astropy table, mapping of columns, or a file that astropy reads; NaN and masked entries are bands that were
-        not observed.
+    table : astropy table, data frame, mapping of columns, or a file that astropy reads; masked entries, those that are
+        not finite, ``n/a`` and the like, and -99 or 99 as far as no noise makes them are bands that were not observed.
+        A row that is wrong otherwise is named, in a warning and the result, and the others are fitted.
     model : galaxy with priors, of mass one: fix the mass of its star-formation history at one Msun (``log_mass=0``).
         The redshift may be free.
     filters : names, files or `Filter` objects; the columns are called by their names.
     mass : prior of the mass formed, Msun; default ``LogUniform(1e5, 1e13)``. See `MassMarginal`.
     flux, error : names of the columns, with ``{}`` for the filter's name.
     limit : names of columns of booleans, true where the flux is an upper limit and the error that of the noise.
-    ids : column of names.
-    unit : of fluxes and errors; default the columns' own, nJy where they have none. See `Photometry`.
+    ids : column of names, which differ from each other; None: rows are called by their numbers from 0.
+    unit : of fluxes and errors that have none of their own; default nJy. See `Photometry`.
     floor : error of the calibration as a fraction of the flux, added in quadrature.
     settings : effort and limits.
     redshift_table : populations seen through the bands, made beforehand; else made here, with `tolerance`.
@@ -185,8 +191,13 @@ def fit_catalog(
     Raises
     ------
     SkyfoldError
-        If columns are absent or their numbers are wrong, the model's priors are not exact transports, or there is no
-        table of redshifts for this model.
+        If columns are absent, a unit is no flux density, names are absent or stand for two rows, no row can be fitted,
+        the model's priors are not exact transports, or there is no table of redshifts for this model.
+
+    Warns
+    -----
+    SkyfoldWarning
+        Of rows that are not fitted, and of chunks in the folder that are made anew.
 
     Examples
     --------
