@@ -67,20 +67,21 @@ def posterior_of(spectrum: Path | None, energies: tuple[float, float]) -> Any:
 
 def cases(posterior: Any) -> list[Case]:
     """Return the two functions with the arguments that `Auto` gives them."""
-    from skyfold.inference import maximum
     from skyfold.inference.auto import Auto
-    from skyfold.inference.search import screening
+    from skyfold.inference.density import BLOCK, CHUNK, batch_density
+    from skyfold.inference.search.scoring import climb_batch
+    from skyfold.inference.search.screening import choose_starts, screen
 
     settings = Auto()
-    points, density, _ = screening.screen(posterior, settings.screen, 0)
-    blocks = points[: screening.CHUNK].reshape(-1, screening.BLOCK, posterior.ndim)
-    starts = screening.choose_starts(points, density, settings.starts)
+    points, density, _ = screen(posterior, settings.screen, 0)
+    blocks = points[:CHUNK].reshape(-1, BLOCK, posterior.ndim)
+    starts = choose_starts(points, density, settings.starts)
     low, high = posterior.latent_bounds()
     return [
-        Case("density", screening.batch_density.__wrapped__, (posterior.kernel, blocks), lambda _: screening.CHUNK),
+        Case("density", batch_density.__wrapped__, (posterior.kernel, blocks), lambda _: CHUNK),
         Case(
             "climb",
-            maximum.climb_batch.__wrapped__,
+            climb_batch.__wrapped__,
             (posterior.kernel, starts, low, high, 1.0, 200),
             lambda value: int(value[-1]) * settings.starts,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
@@ -89,6 +89,13 @@ class Observation(eqx.Module):
 
     def check(self) -> None:
         """Warn of data that no model can explain; called when the observation becomes part of a posterior."""
+
+    def alongside(self, others: Sequence[Observation]) -> Self:
+        """Return the observation as it is fitted jointly with others; called when they become part of a posterior.
+
+        One that shows something beside its data (`background_counts`) leaves it out where another fits it.
+        """
+        return self
 
     def bound(self, model: Any) -> Self:
         """Return the observation ready for a model; called when they become part of a posterior.

@@ -335,10 +335,13 @@ def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
             named[name] = pair
     if not named:
         raise SkyfoldError("A Posterior needs at least one (model, observation) pair.")
-    for name, pair in named.items():
+    for pair in named.values():
         _check_pair(pair)
         pair[1].check()
-        named[name] = (pair[0], pair[1].bound(pair[0]))
+    observations = [observation for _, observation in named.values()]
+    for name, (model, observation) in named.items():
+        others = [o for o in observations if o is not observation]
+        named[name] = (model, observation.alongside(others).bound(model))
     return named
 
 

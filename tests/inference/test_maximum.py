@@ -8,7 +8,7 @@ from toys import Direct, Identity, direct, image, run, sky
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
-from skyfold.inference.search.scoring import climb
+from skyfold.inference.search.scoring import climb, climb_between
 from skyfold.inference.search.screening import choose_starts, screen
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.poisson import Poisson
@@ -155,6 +155,42 @@ def test_mle_reaches_what_many_climbs_reach(seed) -> None:
     starts = rng.standard_normal((8, 32, 4))
     best = max(climb(posterior, s, with_prior=False, patience=200).value[0] for s in starts)
     assert reached > best - 0.05
+
+
+@pytest.mark.parametrize("method", [sf.MLE(), sf.MAP()], ids=["mle", "map"])
+def test_one_maximum_that_all_climbs_find_takes_few_evaluations(method) -> None:
+    """Two parameters on 60,000 channels."""
+    energy = np.linspace(0.3, 9.0, 60000)
+
+    class Power(Identity):
+        def evaluate(self, grid):
+            index, norm = Identity.evaluate(self, grid)
+            return 10.0**norm * energy**-index
+
+    truth = 3.0 * energy**-1.7
+    likelihood = Poisson(np.random.default_rng(1).poisson(truth))
+    prior = sf.Uniform(np.array([-1.0, -8.0]), np.array([5.0, 2.0]))
+    posterior = sf.Posterior((Power(x=prior), Direct(likelihood, Annotation("d"))))
+    for seed in range(3):
+        draws = run(method, posterior, seed)
+        assert draws.evaluations < 500
+        assert draws.converged and draws.diagnostics["modes"] == 1
+        index, norm = np.asarray(posterior.values(draws.best)["vector.x"])
+        assert index == pytest.approx(1.7, abs=0.02) and norm == pytest.approx(np.log10(3.0), abs=0.02)
+
+
+def test_climbs_that_arrive_make_room_and_come_to_the_same_maxima() -> None:
+    posterior = sf.Posterior((sky(), image()))
+    starts = np.random.default_rng(3).standard_normal((8, posterior.ndim))
+    low, high = posterior.latent_bounds()
+    together = climb_between(posterior, starts, low, high, with_prior=False)
+    by_two = climb_between(posterior, starts, low, high, with_prior=False, lanes=2)
+    np.testing.assert_allclose(by_two.value, together.value, atol=1e-7)
+    np.testing.assert_allclose(by_two.z, together.z, atol=1e-4)
+    assert by_two.evaluations <= together.evaluations
+    few = climb_between(posterior, starts[:3], low, high, with_prior=False, lanes=2, size=8)
+    np.testing.assert_allclose(few.value, by_two.value[:3], atol=1e-7)
+    assert few.evaluations < by_two.evaluations and len(few.z) == 3
 
 
 def _bump(x):

@@ -18,10 +18,12 @@ from plain_models import Flat, Power
 
 from skyfold.errors import BackgroundNotFittedWarning, MissingFileWarning, ResponseWarning, SkyfoldError
 from skyfold.posterior import Posterior
+from skyfold.results.description import Description
 from skyfold.xray.files.read import read_arf, read_pha, read_rmf
 from skyfold.xray.files.write import write_pha
 from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
+from skyfold.xray.models.thermal import Blackbody
 from skyfold.xray.spectrum import Spectrum
 
 quiet = pytest.mark.filterwarnings("ignore::skyfold.errors.SkyfoldWarning")
@@ -158,6 +160,21 @@ def test_background_is_scaled_and_not_fitted(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Spectrum.read(path, background="none").background_counts is None
+
+
+@pytest.mark.filterwarnings("ignore::skyfold.errors.BackgroundNotFittedWarning")
+def test_a_background_that_is_fitted_beside_is_not_called_unfitted(tmp_path: Path) -> None:
+    pha, _, _ = records()
+    path = write(tmp_path, pha=replace(pha, background_file="back.pha"))
+    write_pha(tmp_path / "back.pha", replace(pha, counts=np.full(80, 8.0)))
+    source, behind = Spectrum.read(path), Spectrum.read(tmp_path / "back.pha", name="behind")
+    back, light = PowerLaw(), Blackbody()
+    for posterior, unfitted in (
+        (Posterior((light, source)), True),
+        (Posterior((light + back, source), (back, behind)), False),
+    ):
+        assert Description.of(posterior).observations[0].background is unfitted
+        assert (posterior.pairs["good"][1].background_counts is not None) is unfitted
 
 
 def test_missing_background_is_a_warning(tmp_path: Path) -> None:

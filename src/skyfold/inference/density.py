@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compiled.jit import jit
@@ -18,14 +19,23 @@ CHUNK, BLOCK = 1024, 64
 
 
 @jit
-def batch_density(kernel: Kernel, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Log density and log-likelihood of latent vectors (n, ndim); the executable every batch method shares."""
+def batch_density(kernel: Kernel, z: jax.Array, wanted: int | None = None) -> tuple[jax.Array, jax.Array]:
+    """Log density and log-likelihood of blocks of latent vectors (n, block, ndim), or of the first blocks alone.
 
-    def one(point: jax.Array) -> tuple[jax.Array, jax.Array]:
+    The executable that every batch method shares.
+    """
+
+    @jax.vmap
+    def block(point: jax.Array) -> tuple[jax.Array, jax.Array]:
         value = kernel.log_likelihood(point)
         return value + kernel.log_prior(point), value
 
-    return jax.lax.map(jax.vmap(one), z)
+    def add(i: int, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        density, likelihood = (old.at[i].set(new) for old, new in zip(found, block(z[i]), strict=True))
+        return density, likelihood
+
+    nothing = jnp.full(z.shape[:2], -jnp.inf)
+    return jax.lax.fori_loop(0, len(z) if wanted is None else wanted, add, (nothing, nothing))
 
 
 def evaluate(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +48,8 @@ def evaluate(posterior: Posterior, z: np.ndarray) -> tuple[np.ndarray, np.ndarra
         piece = z[start : start + CHUNK]
         padded = np.zeros((CHUNK, z.shape[1]))
         padded[: len(piece)] = piece
-        d, ell = batch_density(posterior.kernel, padded.reshape(CHUNK // BLOCK, BLOCK, -1))
+        blocks = padded.reshape(CHUNK // BLOCK, BLOCK, -1)
+        d, ell = batch_density(posterior.kernel, blocks, -(-len(piece) // BLOCK))
         density[start : start + CHUNK] = np.ravel(d)[: len(piece)]
         likelihood[start : start + CHUNK] = np.ravel(ell)[: len(piece)]
     undefined = np.flatnonzero(np.isnan(density))

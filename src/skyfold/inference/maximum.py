@@ -15,8 +15,10 @@ from typing import ClassVar
 import numpy as np
 
 from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.search.highest import first_look, highest
 from skyfold.inference.search.landscape import landscape
-from skyfold.inference.search.scoring import refine
+from skyfold.inference.search.maxima import Modes, joined
+from skyfold.inference.search.scoring import CALM, LANES, climb, refine
 from skyfold.posterior import Posterior
 
 #: Eigenvalue of the Fisher metric, scaled to a unit diagonal, below which parameters are degenerate.
@@ -71,14 +73,8 @@ class MAP:
 
 def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Progress, *, with_prior: bool) -> Draws:
     clock = Clock()
-    land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
-    modes = land.first(method.max_steps)
-    best = refine(posterior, modes, method.starts, max_steps=method.max_steps)
-    if not with_prior:
-        from skyfold.inference.search.highest import highest
-
-        best = highest(land, best, seed, max_steps=method.max_steps)
-    evaluations = len(land.points) + modes.evaluations + best.evaluations
+    progress.stage("a first look")
+    modes, best, evaluations = _searched(method, posterior, seed, progress, with_prior=with_prior)
     chosen = modes if with_prior else best
     messages = []
     if not chosen.converged[0]:
@@ -105,6 +101,25 @@ def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Progres
     )
 
 
+def _searched(
+    method: MLE | MAP, posterior: Posterior, seed: int, progress: Progress, *, with_prior: bool
+) -> tuple[Modes, Modes, int]:
+    """Maxima of the posterior and of the likelihood, best first, and the evaluations spent."""
+    size, max_steps = method.starts, method.max_steps
+    found = first_look(posterior, size, seed, with_prior=with_prior, max_steps=max_steps)
+    if found is not None and len(found.z) == 1 and found.converged[0]:
+        other = climb(posterior, found.z, with_prior=not with_prior, max_steps=max_steps, lanes=LANES, size=size)
+        modes, best = (found, other) if with_prior else (other, found)
+        return modes, best, modes.evaluations + best.evaluations
+    land = landscape(posterior, screened=method.screen, starts=size, seed=seed, progress=progress)
+    modes = land.first(max_steps)
+    best = refine(posterior, modes, size, max_steps=max_steps, lanes=LANES, calm=CALM)
+    if found is not None:
+        modes, best = (joined(modes, found), best) if with_prior else (modes, joined(best, found))
+    best = best if with_prior else highest(land, best, seed, max_steps=max_steps)
+    return modes, best, len(land.points) + modes.evaluations + best.evaluations
+
+
 def _degeneracies(posterior: Posterior, z: np.ndarray, metric: np.ndarray) -> list[str]:
     """Combinations of parameters that the data do not constrain at all."""
     low, high = posterior.latent_bounds()
@@ -122,6 +137,3 @@ def _degeneracies(posterior: Posterior, z: np.ndarray, metric: np.ndarray) -> li
             names = dict.fromkeys(owner[free[np.abs(vector) > 0.1]])
             found.append(f"the data do not tell {' and '.join(names)} apart: their errors mean nothing; fix one")
     return list(dict.fromkeys(found))
-
-
-# -- Fisher scoring --------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -154,8 +155,9 @@ class Spectrum(Observation):
             for one in (pha, background):
                 _comparable(one)
             warnings.warn(
-                f"{pha.path}: the background {background.path} is shown but NOT fitted: the model must describe source "
-                "and background together, or the background must be negligible",
+                f"{pha.path}: the background {background.path} is shown but NOT fitted, unless it is fitted beside as "
+                "a spectrum of its own: the model must describe source and background together, or the background must "
+                "be negligible",
                 BackgroundNotFittedWarning,
                 stacklevel=3,
             )
@@ -168,6 +170,18 @@ class Spectrum(Observation):
             annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided, response)),
             response=response,
         )
+
+    def alongside(self, others: Sequence[Observation]) -> Self:
+        """Spectrum without its background where that is one of the others: it is fitted, and not only shown."""
+        behind = self.files.background
+        if behind is None or behind.path is None:
+            return self
+        place = (behind.path.resolve(), behind.extension)
+        for other in others:
+            pha = other.files.pha if isinstance(other, Spectrum) else None
+            if pha is not None and pha.path is not None and (pha.path.resolve(), pha.extension) == place:
+                return replace(self, annotation=Annotation(replace(self.files, background=None)))
+        return self
 
     def bound(self, model: Any) -> Self:
         """Spectrum whose response is joined on the energies that a model asks for."""

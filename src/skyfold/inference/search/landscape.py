@@ -12,7 +12,7 @@ from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.running import Progress
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import Search, best_of, search_modes
-from skyfold.inference.search.scoring import climb, refine
+from skyfold.inference.search.scoring import CALM, LANES, climb, refine
 from skyfold.inference.search.screening import choose_starts, screen
 from skyfold.posterior import Posterior
 
@@ -43,7 +43,8 @@ class Landscape:
 
     def first(self, max_steps: int = 200) -> Modes:
         """Maxima of the posterior that one batch of climbs comes to, best first."""
-        return climb(self.posterior, choose_starts(self.points, self.density, self.starts), max_steps=max_steps)
+        starts = choose_starts(self.points, self.density, self.starts)
+        return climb(self.posterior, starts, max_steps=max_steps, lanes=LANES, calm=CALM)
 
     @cached_property
     def search(self) -> Search:

@@ -6,6 +6,7 @@ derivative. A bounded search takes the bounds as an active set.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,12 +19,15 @@ from skyfold.inference.search.maxima import Modes, distinct
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
 
+#: Starts climbed from at a time where only maxima are wanted: a few, for those that have arrived wait for the others.
+LANES = 4
 #: Longest step, in units of the prior's standard deviation, that a coordinate takes at once.
 _MAX_STEP = 2.0
 #: A start that lies this far (in log density) below the best after so many steps is not waited for.
 _HOPELESS, PATIENCE = 25.0, 25
-
-
+#: Steps in a row that promise no gain, after which a start has arrived that does not wait for others: at the edge of a
+#: plateau one is not enough.
+CALM = 3
 #: Damping at which a start is given up as converged: no step of any useful length goes up.
 _MAX_DAMPING = 1e9
 
@@ -35,17 +39,31 @@ def climb(
     with_prior: bool = True,
     max_steps: int = 200,
     patience: int = PATIENCE,
+    lanes: int | None = None,
+    size: int | None = None,
+    calm: int = 1,
 ) -> Modes:
     """Climb from every start (n, ndim) and return the distinct maxima.
 
-    `patience` is the number of steps after which starts far below the best are no longer waited for.
+    `patience` is the number of steps after which starts far below the best are no longer waited for. For
+    `lanes`, `size` and `calm` see `climb_between`.
     """
     from skyfold.inference.search import large
 
     if posterior.ndim > large.LARGE:
         return large.ascend(posterior, starts, with_prior=with_prior)
     bounds = posterior.latent_bounds()
-    found = climb_between(posterior, starts, *bounds, with_prior=with_prior, max_steps=max_steps, patience=patience)
+    found = climb_between(
+        posterior,
+        starts,
+        *bounds,
+        with_prior=with_prior,
+        max_steps=max_steps,
+        patience=patience,
+        lanes=lanes,
+        size=size,
+        calm=calm,
+    )
     finite = np.isfinite(found.value)
     if not finite.any():
         raise SkyfoldError("No start of the optimiser has a finite likelihood; check the priors' ranges.")
@@ -61,27 +79,37 @@ def climb_between(
     with_prior: bool | np.ndarray = True,
     max_steps: int = 200,
     patience: int = PATIENCE,
+    lanes: int | None = None,
+    size: int | None = None,
+    calm: int = 1,
 ) -> Modes:
     """Where each of the starts (n, ndim) ends inside latent bounds, for all (ndim,) or for each (n, ndim).
 
     Bounds that coincide hold a coordinate. `with_prior` is for all or for each; the metric always holds the prior's.
+    `lanes` starts are climbed from at a time, all if None, and a start that has arrived makes room for the next; `size`
+    is the number of starts that an executable is compiled for (None: as many as there are), and `calm` the number of
+    steps in a row that promise nothing, after which a start has arrived.
     """
-    weight = np.broadcast_to(np.where(with_prior, 1.0, 0.0), len(starts))
+    n, ndim = starts.shape
+    weight = np.broadcast_to(np.where(with_prior, 1.0, 0.0), n)
     low, high = np.broadcast_to(low, starts.shape), np.broadcast_to(high, starts.shape)
-    z, value, likelihood, gradient, metric, decrement, steps = (
-        np.asarray(a) for a in climb_batch(posterior.kernel, starts, low, high, weight, max_steps, patience)
+    rows = np.arange(size or n) % n
+    result = climb_batch(
+        posterior.kernel, starts[rows], low[rows], high[rows], weight[rows], max_steps, patience, n, calm, lanes=lanes
     )
-    full = metric + (1.0 - weight)[:, None, None] * np.eye(posterior.ndim)
-    cost = (int(steps) + 1) * len(starts) * (posterior.ndim + 1)
+    *arrays, steps = (np.asarray(a) for a in result)
+    z, value, likelihood, gradient, metric, decrement = (a[:n] for a in arrays)
+    full = metric + (1.0 - weight)[:, None, None] * np.eye(ndim)
+    cost = int(steps) * (lanes or len(rows)) * (ndim + 1)
     return Modes(z, value, likelihood, gradient, full, decrement < 1e-6, cost, np.ones(len(z), dtype=int))
 
 
-def refine(posterior: Posterior, modes: Modes, size: int, *, max_steps: int = 200) -> Modes:
+def refine(posterior: Posterior, modes: Modes, size: int, **how: Any) -> Modes:
     """Maxima of the likelihood reached from posterior modes, in a batch of `size` (no new executable)."""
-    return climb(posterior, modes.z[np.arange(size) % len(modes.z)], with_prior=False, max_steps=max_steps)
+    return climb(posterior, modes.z[:size], with_prior=False, size=size, **how)
 
 
-@jit
+@partial(jit, static_argnames="lanes")
 def climb_batch(
     kernel: Kernel,
     starts: jax.Array,
@@ -90,13 +118,20 @@ def climb_batch(
     weight: jax.Array | float,
     max_steps: int,
     patience: int = PATIENCE,
+    wanted: int | None = None,
+    calm: int = 1,
+    *,
+    lanes: int | None = None,
 ) -> tuple[jax.Array, ...]:
-    """Damped Fisher scoring from starts (n, ndim) at once, with the prior weighted by `weight`.
+    """Damped Fisher scoring from starts (n, ndim), `lanes` at a time, with the prior weighted by `weight`.
 
-    Latent bounds (ndim,) or (n, ndim) and weights, one or (n,), are those of all starts or of each.
-    Returns latent vectors, values, log-likelihoods, gradients, metrics, the last promised gains, and the steps taken.
+    Latent bounds (ndim,) or (n, ndim) and weights, one or (n,), are those of all starts or of each; only the first
+    `wanted` starts are climbed from.
+    Returns latent vectors, values, log-likelihoods, gradients, metrics, the last promised gains, and the steps that the
+    lanes took together.
     """
     n, ndim = starts.shape
+    lanes = n if lanes is None else min(lanes, n)
     low, high = jnp.broadcast_to(low, starts.shape), jnp.broadcast_to(high, starts.shape)
     weights = jnp.broadcast_to(jnp.asarray(weight, dtype=starts.dtype), n)
 
@@ -127,30 +162,39 @@ def climb_batch(
         new = jnp.clip(z + step, low, high)
         return new, jnp.sum((new - z) * gradient * free)
 
+    def unfinished(state: tuple[Any, ...]) -> jax.Array:
+        steps, value, damping, calms = state[1], state[5], state[-3], state[-1]
+        promising = (value > jnp.max(value) - _HOPELESS) | (steps < patience)
+        return (steps < max_steps) & (damping < _MAX_DAMPING) & (calms < calm) & promising
+
     def advance(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        # those that have not arrived, in their order
+        rows = jnp.arange(n) if lanes == n else jnp.argsort(~unfinished(state))[:lanes]
+        steps, new, promised, z, value, likelihood, gradient, metric, damping, decrement, calms = (
+            a[rows] for a in state[1:]
+        )
         # linearises at the proposed points first, so that one trace of the model serves start and steps alike
-        step, new, promised, z, value, likelihood, gradient, metric, damping, decrement = state
-        new_value, new_likelihood, new_gradient, new_metric = linearise(new, weights)
-        up = (new_value > value) | (step == 0)
+        new_value, new_likelihood, new_gradient, new_metric = linearise(new, weights[rows])
+        up = (new_value > value) | (steps == 0)
         z, gradient = jnp.where(up[:, None], new, z), jnp.where(up[:, None], new_gradient, gradient)
         value, likelihood = jnp.where(up, new_value, value), jnp.where(up, new_likelihood, likelihood)
         metric = jnp.where(up[:, None, None], new_metric, metric)
         # the promised gain of an almost undamped step tells how far the maximum still is
-        decrement = jnp.where((damping < 0.1) & (step > 0), jnp.abs(promised), decrement)
-        damping = jnp.where(step == 0, damping, jnp.where(up, damping * 0.2, damping * 4.0))
+        decrement = jnp.where((damping < 0.1) & (steps > 0), jnp.abs(promised), decrement)
+        calms = jnp.where(decrement > 1e-9, 0, calms + 1)
+        damping = jnp.where(steps == 0, damping, jnp.where(up, damping * 0.2, damping * 4.0))
         damping = jnp.clip(damping, 1e-10, 10 * _MAX_DAMPING)
-        new, promised = propose(z, gradient, metric, damping, low, high)
-        return step + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement
+        new, promised = propose(z, gradient, metric, damping, low[rows], high[rows])
+        moved = steps + 1, new, promised, z, value, likelihood, gradient, metric, damping, decrement, calms
+        return state[0] + 1, *(a.at[rows].set(b) for a, b in zip(state[1:], moved, strict=True))
 
-    def unfinished(state: tuple[Any, ...]) -> jax.Array:
-        step, value, damping, decrement = state[0], state[4], *state[-2:]
-        promising = (value > jnp.max(value) - _HOPELESS) | (step < patience)
-        return (step < max_steps) & jnp.any((damping < _MAX_DAMPING) & (decrement > 1e-9) & promising)
-
-    nothing, far = jnp.zeros(n), jnp.full(n, jnp.inf)
+    far = jnp.full(n, jnp.inf)
     start = jnp.clip(starts, low, high)
+    # what is not wanted has arrived
+    damping = jnp.where(jnp.arange(n) < (n if wanted is None else wanted), 0.01, 10 * _MAX_DAMPING)
     state: tuple[Any, ...] = (
         0,
+        jnp.zeros(n, dtype=int),
         start,
         far,
         start,
@@ -158,10 +202,12 @@ def climb_batch(
         -far,
         0.0 * start,
         jnp.zeros((n, ndim, ndim)),
-        nothing + 0.01,
+        damping,
         far,
+        jnp.zeros(n, dtype=int),
     )
-    steps, _, _, z, value, likelihood, gradient, metric, _, decrement = jax.lax.while_loop(unfinished, advance, state)
+    state = jax.lax.while_loop(lambda s: jnp.any(unfinished(s)), advance, state)
+    steps, _, _, _, z, value, likelihood, gradient, metric, _, decrement, _ = state
     return z, value, likelihood, gradient, metric, decrement, steps
 
 
@@ -182,6 +228,8 @@ def _linearised(posterior: Posterior, z: np.ndarray, size: int) -> tuple[np.ndar
         return large.slopes(posterior, z)
     padded = z[np.arange(size) % len(z)]
     limit = np.full(padded.shape, np.inf)
-    _, value, _, gradient, *_ = climb_batch(posterior.kernel, padded, -limit, limit, np.ones(len(padded)), 1, PATIENCE)
+    _, value, _, gradient, *_ = climb_batch(
+        posterior.kernel, padded, -limit, limit, np.ones(size), 1, PATIENCE, size, 1, lanes=None
+    )
     value = np.asarray(value)[: len(z)] + 0.5 * np.sum(z**2, axis=1)
     return value, np.asarray(gradient)[: len(z)] + z
