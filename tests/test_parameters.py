@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any, ClassVar
 
 import astropy.units as u
 import jax
@@ -11,7 +12,8 @@ import pytest
 from toys import Greybody
 
 import skyfold as sf
-from skyfold.parameters import Expression, Parameter, as_parameter, parameters_in, substitute
+from skyfold.component import Component
+from skyfold.parameters import Expression, Parameter, as_parameter, parameter, parameters_in, substitute
 
 
 def test_the_same_prior_twice_is_two_parameters() -> None:
@@ -73,3 +75,33 @@ def test_what_is_no_parameter_is_refused(value) -> None:
 def test_a_parameter_needs_a_prior() -> None:
     with pytest.raises(sf.SkyfoldError, match="needs a prior"):
         Parameter(3.0)  # type: ignore[arg-type]
+
+
+class _Limited(Component):
+    name: ClassVar[str] = "limited"
+    column: Any = parameter(sf.Uniform(0.0, 1.0), unit="1e22 cm-2", description="column", limits=(0.0, 1e6))
+    index: Any = parameter(2.0, description="index", limits=(-3.0, 10.0))
+
+
+OUTSIDE = [-0.1, 2e6, sf.Uniform(-1.0, 1.0), sf.Normal(0.05, 0.02), sf.TruncatedNormal(0.0, 1.0, -0.5, 1.0)]
+
+
+@pytest.mark.parametrize("value", OUTSIDE, ids=repr)
+def test_values_and_priors_outside_the_limits_are_refused(value: Any) -> None:
+    said = r"the limits of 'limited(_2)?.column' \(column\) are 0 and 1e\+06 1e22 cm-2, and "
+    for make in (
+        lambda: _Limited(column=value),
+        lambda: _Limited().with_priors({"limited.column": value}),
+        lambda: (_Limited() + _Limited(column=0.0)).with_priors({"limited_2.column": value}),
+    ):
+        with pytest.raises(sf.SkyfoldError, match=said):
+            make()
+
+
+def test_values_and_priors_inside_the_limits_are_taken() -> None:
+    inside = sf.Normal(0.5, 0.05), sf.HalfNormal(1.0), sf.LogNormal(0.0, 1.0), 0.0, 1e6
+    for value in inside:
+        _Limited(column=value)
+    # a tie, and a prior whose arguments are parameters, are not known before the fit
+    centre = Parameter(sf.Uniform(-2.0, 2.0), "centre")
+    _Limited(column=2.0 * centre, index=sf.Normal(centre, 1.0))

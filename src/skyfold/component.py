@@ -16,11 +16,12 @@ import equinox as eqx
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.naming import Named, follow, parameter_names, tokens_by_name
+from skyfold.naming import Named, follow, parameter_fields, parameter_names, tokens_by_name
 from skyfold.parameters import (
     Parameter,
     Value,
     as_parameter,
+    check_limits,
     is_symbol,
     parameters_in,
     shape_of,
@@ -39,6 +40,10 @@ class Component(eqx.Module):
 
     name: ClassVar[str] = ""
     kind: ClassVar[str] = "additive"
+
+    def __check_init__(self) -> None:
+        for field, label, value in parameter_fields(self):
+            check_limits(f"{self.name}.{label.name or field}", value, label)
 
     def evaluate(self, grid: Any) -> Any:
         """Compute on `grid`; every parameter field is a plain number here."""
@@ -302,6 +307,7 @@ def _renewed(name: str, value: Any, entry: Named) -> Any:
         new = as_parameter(value, entry.label.unit, entry.label.description)
     except SkyfoldError as error:
         raise SkyfoldError(f"'{name}': {error}") from error
+    check_limits(name, new, entry.label)
     if shape_of(new) != shape_of(entry.value):
         raise SkyfoldError(
             f"'{name}' has the shape {shape_of(entry.value)}, but what is given for it has {shape_of(new)}; give a "

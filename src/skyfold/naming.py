@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -111,7 +111,8 @@ def _collect(
                 if isinstance(value, Parameter):
                     seen.add(value.token)
                     own = value.label.value
-                    label = Label(own.name, own.unit or label.unit, own.description or label.description)
+                    label = replace(label, name=own.name, unit=own.unit or label.unit)
+                    label = replace(label, description=own.description or label.description)
                     _add_name(names, own.name or full, Named(value, label, (*path, field)))
                     inner.extend((f"{full}.{a}", v) for a, v in value.prior.arguments() if is_symbol(v))
                 elif full not in names:

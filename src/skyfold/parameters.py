@@ -26,6 +26,9 @@ _tokens = itertools.count()
 #: What a parameter field may hold: a prior, a number, a `Parameter` or an `Expression`; inside `evaluate`, an array.
 Value = Any
 
+#: Where the tail of a prior without an end counts as its end, in latent coordinates.
+_TAIL = 5.0
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -226,14 +229,22 @@ class Reference(Symbol):
 
 @dataclass(frozen=True)
 class Label:
-    """What a table shows of a parameter."""
+    """What a table shows of a parameter, and the lowest and highest value that it may have."""
 
     name: str | None = None
     unit: str = ""
     description: str = ""
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
 
-def parameter(default: Any = None, *, unit: str = "", description: str = "", name: str | None = None) -> Any:
+def parameter(
+    default: Any = None,
+    *,
+    unit: str = "",
+    description: str = "",
+    name: str | None = None,
+    limits: tuple[float, float] = (-np.inf, np.inf),
+) -> Any:
     """Declare a parameter field of a component or observation.
 
     Parameters
@@ -245,15 +256,60 @@ def parameter(default: Any = None, *, unit: str = "", description: str = "", nam
         Shown in tables; the unit converts astropy quantities given in its place.
     name : str, optional
         The field's own term, where the attribute must be called otherwise.
+    limits : tuple
+        Lowest and highest value for which the component has a meaning; others are refused (`check_limits`).
     """
 
     def convert(value: Any) -> Any:
         return as_parameter(value, unit, description)
 
-    metadata = {"parameter": Label(name, unit, description)}
+    metadata = {"parameter": Label(name, unit, description, limits)}
     if default is None:
         return eqx.field(converter=convert, metadata=metadata)
     return eqx.field(default=default, converter=convert, metadata=metadata)
+
+
+def check_limits(name: str, value: Any, label: Label) -> None:
+    """Refuse a value, or a prior that reaches, outside of a parameter's limits.
+
+    A prior without ends may have no more outside of them than what lies beyond `_TAIL` standard deviations of a normal
+    one. Ties, and priors whose arguments are parameters, are not known yet and pass.
+
+    Raises
+    ------
+    SkyfoldError
+        With the name, the limits and the cure.
+    """
+    low, high = label.limits
+    if low == -np.inf and high == np.inf:
+        return
+    given, reach = value, [value]
+    if isinstance(value, Parameter):
+        given, reach = value.prior, _reach(value.prior)
+    if all(_unknown(v) or np.all((np.asarray(v) >= low) & (np.asarray(v) <= high)) for v in reach):
+        return
+    unit = f" {label.unit}" if label.unit else ""
+    limits = f"the limits of '{name}' ({label.description}) are {low:g} and {high:g}{unit}"
+    if isinstance(given, Prior):
+        cut = f"sf.TruncatedNormal(loc, scale, {low:g}, {high:g})".replace("inf", "np.inf")
+        raise SkyfoldError(f"{limits}, and its prior {given!r} reaches outside; end it there, for example with {cut}.")
+    raise SkyfoldError(f"{limits}, and it is given {written(given)}; give a value inside of them.")
+
+
+def _reach(prior: Prior) -> list[Any]:
+    """Lowest and highest value of a prior: its ends, or its tails where it has none and these are known."""
+    found = []
+    known = prior.exact and not prior.latent_shape and not any(is_symbol(v) for _, v in prior.arguments())
+    for end, z in zip(prior.support(), (-_TAIL, _TAIL), strict=True):
+        if _unknown(end) or np.all(np.isfinite(end)):
+            found.append(end)
+        elif known:
+            found.append(float(prior.transport(jnp.asarray(z))))
+    return found
+
+
+def _unknown(value: Any) -> bool:
+    return is_symbol(value) or isinstance(value, jax.Array)
 
 
 def as_parameter(value: Any, unit: str = "", description: str = "") -> Any:

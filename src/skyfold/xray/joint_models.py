@@ -10,7 +10,7 @@ import equinox as eqx
 from skyfold.component import Component, Product
 from skyfold.errors import SkyfoldError
 from skyfold.naming import parameter_names, walk
-from skyfold.parameters import Parameter, as_prior, is_symbol
+from skyfold.parameters import Parameter, as_prior, check_limits, is_symbol
 from skyfold.wording import unknown_name
 
 
@@ -92,6 +92,7 @@ def _scaled(model: Component, name: str, value: Any) -> Component:
     prior = default.prior if value is None else as_prior(value)
     label = default.label.value
     new = value if prior is None else Parameter(prior, name, label.unit, label.description)
+    check_limits(name, new, parameter_names([model])[f"{model.parts[0].name}.factor"].label)
     return eqx.tree_at(lambda m: m.parts[0].value, model, new, is_leaf=is_symbol)
 
 

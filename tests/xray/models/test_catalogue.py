@@ -9,11 +9,14 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from skyfold import SkyfoldError, Uniform, xray
+from skyfold.naming import parameter_names
 from skyfold.parameters import Value, parameter
 from skyfold.xray import models
+from skyfold.xray.joint_models import build_models
 from skyfold.xray.models import Additive, SpectralModel, component_description, component_list
 from skyfold.xray.models.catalogue import COMPONENTS, register
 from skyfold.xray.models.spectral import SpectralOperator
@@ -79,3 +82,37 @@ def test_a_default_prior_is_written_in_its_field_alone(name: str) -> None:
 def test_the_names_of_the_package_are_its_components_and_what_lists_them() -> None:
     assert "PowerLaw" in dir(models) and "jnp" not in dir(models)
     assert len(set(models.__all__)) == len(models.__all__)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value"),
+    [
+        ("tbabs", "nH", -0.1),
+        ("ztbabs", "Redshift", -1.0),
+        ("powerlaw", "PhoIndex", 11.0),
+        ("gaussian", "Sigma", -0.1),
+        ("gaussian", "LineE", -1.0),
+        ("bbodyrad", "kT", 0.0),
+        ("diskbb", "norm", -1.0),
+        ("edge", "MaxTau", -1.0),
+        ("constant", "factor", -1.0),
+    ],
+)
+def test_values_outside_the_hard_limits_are_refused(name: str, parameter: str, value: float) -> None:
+    model = xray.model(name)
+    with pytest.raises(SkyfoldError, match=rf"the limits of '{name}.{parameter}' .* give a value inside"):
+        model.with_values({f"{name}.{parameter}": value})
+
+
+@pytest.mark.parametrize("name", list(COMPONENTS))
+def test_every_parameter_of_a_component_has_hard_limits(name: str) -> None:
+    for key, entry in parameter_names([xray.model(name)]).items():
+        assert np.isfinite(entry.label.limits).all() or key in ("gaussian.norm", "zgauss.norm"), key
+
+
+@pytest.mark.parametrize(
+    "given", [{"values": {"constant_2.factor": -1.0}}, {"values": {"tbabs.nH": -0.1}}, {"redshift": -2.0}]
+)
+def test_values_of_jobs_outside_the_hard_limits_are_refused(given: dict) -> None:
+    with pytest.raises(SkyfoldError, match=r"the limits of '(constant_2.factor|tbabs.nH|zgauss.Redshift)'"):
+        build_models("constant*tbabs*(powerlaw + zgauss)", 2, {}, **{"values": {}, **given})

@@ -14,7 +14,7 @@ from skyfold.parameters import Value, parameter
 from skyfold.priors import Uniform
 from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.cross_sections import CrossSection, gas, interstellar
-from skyfold.xray.models.spectral import Multiplicative
+from skyfold.xray.models.spectral import REDSHIFT, Multiplicative
 
 _COLUMN = Uniform(0.0, 10.0)
 
@@ -46,7 +46,7 @@ class TBabs(Multiplicative):
     """
 
     name: ClassVar[str] = "tbabs"
-    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column")
+    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column", limits=(0.0, 1e6))
     abundances: Annotation = eqx.field(static=True, kw_only=True)
     cross_section: CrossSection = eqx.field(kw_only=True)
 
@@ -84,8 +84,8 @@ class ZTBabs(Multiplicative):
     """
 
     name: ClassVar[str] = "ztbabs"
-    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column")
-    Redshift: Value = parameter(0.0, description="redshift")
+    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column", limits=(0.0, 1e6))
+    Redshift: Value = parameter(0.0, description="redshift", limits=REDSHIFT)
     abundances: Annotation = eqx.field(static=True, kw_only=True)
     cross_section: CrossSection = eqx.field(kw_only=True)
 
@@ -127,7 +127,7 @@ class PHabs(Multiplicative):
     """
 
     name: ClassVar[str] = "phabs"
-    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column")
+    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column", limits=(0.0, 1e6))
     abundances: Annotation = eqx.field(static=True, kw_only=True)
     cross_sections: Annotation = eqx.field(static=True, kw_only=True)
     cross_section: CrossSection = eqx.field(kw_only=True)
@@ -187,7 +187,7 @@ class Wabs(Multiplicative):
     """
 
     name: ClassVar[str] = "wabs"
-    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column")
+    nH: Value = parameter(_COLUMN, unit="1e22 cm-2", description="hydrogen column", limits=(0.0, 1e6))
     coefficients: np.ndarray = eqx.field(kw_only=True)
 
     def __init__(self, nH: Value = _COLUMN) -> None:

@@ -38,7 +38,7 @@ class Constant(Multiplicative):
     intrinsic: ClassVar[bool] = True
 
     # the attribute is not called `factor`, which is the method that every multiplicative model has
-    value: Value = parameter(_FACTOR, description="factor", name="factor")
+    value: Value = parameter(_FACTOR, description="factor", name="factor", limits=(0.0, 1e10))
 
     def __init__(self, factor: Value = _FACTOR) -> None:
         self.value = factor
@@ -76,8 +76,8 @@ class Edge(Multiplicative):
 
     name: ClassVar[str] = "edge"
 
-    edgeE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="threshold energy")
-    MaxTau: Value = parameter(Uniform(0.0, 5.0), description="absorption depth at the threshold")
+    edgeE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="threshold energy", limits=(0.0, 100.0))
+    MaxTau: Value = parameter(Uniform(0.0, 5.0), description="absorption depth at the threshold", limits=(0.0, 10.0))
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -117,8 +117,8 @@ class HighECut(Multiplicative):
     #: part of the source: an "unabsorbed" flux keeps it
     intrinsic: ClassVar[bool] = True
 
-    cutoffE: Value = parameter(LogUniform(1.0, 100.0), unit="keV", description="cutoff energy")
-    foldE: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy")
+    cutoffE: Value = parameter(LogUniform(1.0, 100.0), unit="keV", description="cutoff energy", limits=(1e-4, 1e6))
+    foldE: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy", limits=(1e-4, 1e6))
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:

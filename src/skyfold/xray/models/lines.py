@@ -12,7 +12,7 @@ from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
 from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
-from skyfold.xray.models.spectral import Additive
+from skyfold.xray.models.spectral import REDSHIFT, Additive
 
 _SQRT2 = float(np.sqrt(2.0))
 #: Widths below this (in keV) are lines without width; far below any bin.
@@ -46,8 +46,10 @@ class Gaussian(Additive):
 
     name: ClassVar[str] = "gaussian"
 
-    LineE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="line energy")
-    Sigma: Value = parameter(Uniform(0.0, 1.0), unit="keV", description="line width (standard deviation)")
+    LineE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="line energy", limits=(0.0, 1e6))
+    Sigma: Value = parameter(
+        Uniform(0.0, 1.0), unit="keV", description="line width (standard deviation)", limits=(0.0, 20.0)
+    )
     norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph / (cm2 s)", description="photon flux in the line")
 
     @forward_derivatives
@@ -84,9 +86,13 @@ class ZGaussian(Additive):
 
     name: ClassVar[str] = "zgauss"
 
-    LineE: Value = parameter(Uniform(0.2, 10.0), unit="keV", description="line energy in the source frame")
-    Sigma: Value = parameter(Uniform(0.0, 1.0), unit="keV", description="line width in the source frame")
-    Redshift: Value = parameter(0.0, description="redshift")
+    LineE: Value = parameter(
+        Uniform(0.2, 10.0), unit="keV", description="line energy in the source frame", limits=(0.0, 1e6)
+    )
+    Sigma: Value = parameter(
+        Uniform(0.0, 1.0), unit="keV", description="line width in the source frame", limits=(0.0, 20.0)
+    )
+    Redshift: Value = parameter(0.0, description="redshift", limits=REDSHIFT)
     norm: Value = parameter(LogUniform(1e-9, 1.0), unit="ph / (cm2 s)", description="photon flux times (1 + z)")
 
     @forward_derivatives

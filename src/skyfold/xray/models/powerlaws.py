@@ -12,7 +12,11 @@ from skyfold.priors import LogUniform, Uniform
 from skyfold.xray.models.catalogue import register
 from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.integration import LN2, integrate, mean_exponential
-from skyfold.xray.models.spectral import Additive
+from skyfold.xray.models.spectral import NORM, Additive
+
+#: Limits of photon indices. XSPEC gives logpar's index 0 and 4, which its prior here passes; and the cutoff of cutoffpl
+#: 500 keV, above which it leaves a power law here.
+_INDEX = (-3.0, 10.0)
 
 
 @register
@@ -39,8 +43,10 @@ class PowerLaw(Additive):
 
     name: ClassVar[str] = "powerlaw"
 
-    PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
+    PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index", limits=_INDEX)
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -77,9 +83,13 @@ class CutoffPowerLaw(Additive):
 
     name: ClassVar[str] = "cutoffpl"
 
-    PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index")
-    HighECut: Value = parameter(LogUniform(1.0, 500.0), unit="keV", description="e-folding energy of the cutoff")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
+    PhoIndex: Value = parameter(Uniform(-1.0, 5.0), description="photon index", limits=_INDEX)
+    HighECut: Value = parameter(
+        LogUniform(1.0, 500.0), unit="keV", description="e-folding energy of the cutoff", limits=(0.01, 1e24)
+    )
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -121,10 +131,12 @@ class BrokenPowerLaw(Additive):
 
     name: ClassVar[str] = "bknpower"
 
-    PhoIndx1: Value = parameter(Uniform(-1.0, 5.0), description="photon index below the break")
-    BreakE: Value = parameter(LogUniform(0.1, 100.0), unit="keV", description="break energy")
-    PhoIndx2: Value = parameter(Uniform(-1.0, 5.0), description="photon index above the break")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV")
+    PhoIndx1: Value = parameter(Uniform(-1.0, 5.0), description="photon index below the break", limits=_INDEX)
+    BreakE: Value = parameter(LogUniform(0.1, 100.0), unit="keV", description="break energy", limits=(0.0, 1e6))
+    PhoIndx2: Value = parameter(Uniform(-1.0, 5.0), description="photon index above the break", limits=_INDEX)
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at 1 keV", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -167,10 +179,12 @@ class LogParabola(Additive):
 
     name: ClassVar[str] = "logpar"
 
-    alpha: Value = parameter(Uniform(-1.0, 5.0), description="photon index at the pivot energy")
-    beta: Value = parameter(Uniform(-2.0, 2.0), description="curvature")
-    pivotE: Value = parameter(1.0, unit="keV", description="pivot energy")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at pivotE")
+    alpha: Value = parameter(Uniform(-1.0, 5.0), description="photon index at the pivot energy", limits=_INDEX)
+    beta: Value = parameter(Uniform(-2.0, 2.0), description="curvature", limits=(-4.0, 4.0))
+    pivotE: Value = parameter(1.0, unit="keV", description="pivot energy", limits=(1e-4, 1e6))
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="ph / (keV cm2 s)", description="photon flux density at pivotE", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:

@@ -13,6 +13,8 @@ from skyfold.component import Component, Operator, Product, Sum
 from skyfold.errors import SkyfoldError
 from skyfold.xray.wider_grid import widened
 
+#: Limits of norms and redshifts; like those of the other parameters, they are the hard limits of XSPEC's model.dat.
+NORM, REDSHIFT = (0.0, 1e24), (-0.999, 10.0)
 #: Widest bin, as a difference of natural logarithms of energy, that components take as it is.
 _WIDEST = 0.05
 

@@ -16,7 +16,7 @@ from skyfold.xray.models.derivatives import forward_derivatives
 from skyfold.xray.models.gaunt import gaunt_factor
 from skyfold.xray.models.integration import LN2, integrate
 from skyfold.xray.models.interpolation import cubic, cubic_coefficients, locate
-from skyfold.xray.models.spectral import Additive
+from skyfold.xray.models.spectral import NORM, Additive
 
 #: photons/cm^2/s/keV^3 of a black body of 1 km radius at 10 kpc, and of 1e39 erg/s at 10 kpc times keV (XSPEC's).
 _RADIUS_CONSTANT = 1.0344e-3
@@ -48,8 +48,10 @@ class Blackbody(Additive):
 
     name: ClassVar[str] = "bbody"
 
-    kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="1e37 erg / (s kpc2)", description="luminosity/distance^2")
+    kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature", limits=(1e-4, 200.0))
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="1e37 erg / (s kpc2)", description="luminosity/distance^2", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -81,8 +83,10 @@ class BlackbodyRad(Additive):
 
     name: ClassVar[str] = "bbodyrad"
 
-    kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="radius^2/distance^2")
+    kT: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature", limits=(1e-4, 200.0))
+    norm: Value = parameter(
+        LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="radius^2/distance^2", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -120,8 +124,12 @@ class DiskBlackbody(Additive):
 
     name: ClassVar[str] = "diskbb"
 
-    Tin: Value = parameter(LogUniform(0.01, 10.0), unit="keV", description="temperature at the inner radius")
-    norm: Value = parameter(LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="R_in^2 cos(theta)/distance^2")
+    Tin: Value = parameter(
+        LogUniform(0.01, 10.0), unit="keV", description="temperature at the inner radius", limits=(0.0, 1000.0)
+    )
+    norm: Value = parameter(
+        LogUniform(1e-4, 1e8), unit="0.01 km2 / kpc2", description="R_in^2 cos(theta)/distance^2", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
@@ -162,8 +170,10 @@ class Bremsstrahlung(Additive):
 
     name: ClassVar[str] = "bremss"
 
-    kT: Value = parameter(LogUniform(0.05, 100.0), unit="keV", description="temperature")
-    norm: Value = parameter(LogUniform(1e-8, 1e2), unit="4.1611e15 cm-5", description="emission measure/distance^2")
+    kT: Value = parameter(LogUniform(0.05, 100.0), unit="keV", description="temperature", limits=(1e-4, 200.0))
+    norm: Value = parameter(
+        LogUniform(1e-8, 1e2), unit="4.1611e15 cm-5", description="emission measure/distance^2", limits=NORM
+    )
 
     @forward_derivatives
     def evaluate(self, edges: jax.Array) -> jax.Array:
