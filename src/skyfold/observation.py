@@ -56,6 +56,17 @@ class Observation(eqx.Module):
         """What a part of a model adds to the `mean` of data for which the whole model gives `expected`, (n_data,)."""
         return self.predict(part)
 
+    def integrated(self, rng: np.random.Generator | None, expected: np.ndarray) -> np.ndarray | None:
+        """Draws (n, ...) of what was integrated out of the model, given the data and expected data (n, ...).
+
+        Without random numbers the most probable ones; None where nothing was integrated out of the model.
+        """
+        return None
+
+    def restored(self, model: Any, value: Any) -> Any:
+        """Model with one draw of `integrated` put back; traced."""
+        return model
+
     @property
     def name(self) -> str:
         """Name in tables, plots and files."""

@@ -18,7 +18,15 @@ from skyfold.catalogs.engine import expected_at
 from skyfold.catalogs.fit import prepare
 from skyfold.catalogs.settings import CatalogSettings
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy import CharlotFall, ConstantSFH, DoublePowerLawMass, PowerLawDust, RedshiftTable
+from skyfold.galaxy import (
+    CharlotFall,
+    ConstantSFH,
+    DelayedTau,
+    DoublePowerLaw,
+    DoublePowerLawMass,
+    PowerLawDust,
+    RedshiftTable,
+)
 from skyfold.galaxy.catalog import Galaxies, fit_catalog
 from skyfold.galaxy.catalog_rows import Rows, read_rows
 from skyfold.galaxy.filters import Filter
@@ -214,6 +222,20 @@ def test_posteriors_are_neither_narrower_nor_shifted_on_average():
         assert np.max(np.abs(np.mean(offs[attempt], axis=0))) < 0.035
         assert abs(np.mean(ratios[attempt]) - 1.0) < 0.008
     assert np.mean(second["effective"]) > 1.25 * np.mean(first["effective"])
+
+
+@pytest.mark.parametrize(
+    ("history", "complaint"),
+    [
+        (DelayedTau(), "free in the star-formation history as well"),
+        (DelayedTau(log_mass=10.0), "forms 1e\\+10 Msun"),
+        (DoublePowerLaw(log_peak_sfr=0.0), "normalised by the mass"),
+    ],
+)
+def test_the_mass_of_a_catalogues_model_is_one(history, complaint):
+    own = Galaxy(synthetic_ssp(n_met=3, n_age=21, n_wave=200), history, 0.0, redshift=0.1)
+    with pytest.raises(SkyfoldError, match=complaint):
+        fit_catalog(catalogue()[0], own, NAMES, progress=False)
 
 
 def test_bad_tables_are_refused():

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats as st
+from grids import synthetic
 from toys import Direct
 
 import skyfold as sf
+from skyfold import galaxy
 from skyfold.compiled.annotation import Annotation
 from skyfold.compiled.jit import jit
 from skyfold.component import Component
@@ -193,3 +195,31 @@ def test_fit_agrees_with_the_mass_as_a_parameter():
     assert abs(mass.mean() - known.mean()) < 0.1 * known.std() and abs(mass.std() / known.std() - 1) < 0.1
     with pytest.raises(SkyfoldError, match="there are none"):
         mass_draws(joint)
+
+
+def test_derived_quantities_have_the_mass_that_was_integrated_out():
+    """A rate, a mass and an age, of one galaxy and of a sum of histories, against draws of the mass by themselves."""
+    bands = [
+        galaxy.Filter(f"b{w}", [w, w + 1.0, w + 900.0, w + 901.0], [0.0, 1, 1, 0]) for w in (4000, 5000, 6000, 8000)
+    ]
+    history = galaxy.DenseBasis(0.0, sf.Uniform(-11.0, -9.0), np.full(4, 0.25))
+    model = galaxy.Galaxy(synthetic(), history + galaxy.Burst(-1.0, 1.0), metallicity=0.0, redshift=0.1)
+    truth = model.with_values({"dense_basis.log_sfr": -10.0})
+    flux = 5e10 * np.asarray(galaxy.Photometry(bands, np.ones(4), np.ones(4)).predict(truth))
+    marginal = galaxy.MassMarginal(galaxy.Photometry(bands, flux, 0.02 * flux), prior=sf.LogUniform(1e9, 1e12))
+    posterior = sf.Posterior((model, marginal))
+    for method in ("laplace", "mle"):
+        result = posterior.fit(method, seed=0, progress=False)
+        mass = galaxy.mass_draws(result).values
+        assert np.median(mass) == pytest.approx(5e10, rel=0.1)
+        np.testing.assert_allclose(result.derive(lambda g: g.formed_mass()).values, 1.1 * mass, rtol=1e-9)
+        rate = result.derive(lambda g: g.star_formation_rate(1e-3)).values
+        assert np.median(rate) == pytest.approx(5.0, rel=0.3)
+        age = result.derive(lambda g: g.mass_weighted_age()).values
+        assert np.all((age > 1.0) & (age < 13.0))
+    with pytest.raises(SkyfoldError, match="free in the star-formation history as well"):
+        free = galaxy.Galaxy(synthetic(), galaxy.DelayedTau() + galaxy.Burst(), metallicity=0.0, redshift=0.1)
+        sf.Posterior((free, marginal))
+    # the mass of a part may be free where that of another is not
+    both = galaxy.Galaxy(synthetic(), galaxy.DelayedTau(0.0) + galaxy.Burst(), metallicity=0.0, redshift=0.1)
+    sf.Posterior((both, marginal))

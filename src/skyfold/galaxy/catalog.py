@@ -16,6 +16,7 @@ from skyfold.catalogs.catalog import Catalog
 from skyfold.catalogs.fit import fit_objects
 from skyfold.catalogs.problem import Target
 from skyfold.catalogs.settings import CatalogSettings
+from skyfold.errors import SkyfoldError
 from skyfold.galaxy.catalog_rows import Rows, read_rows
 from skyfold.galaxy.filters import Filter
 from skyfold.galaxy.galaxy import Galaxy
@@ -25,6 +26,7 @@ from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.inference.running import Progress
 from skyfold.parameters import Prior, is_symbol
 from skyfold.posterior import Posterior
+from skyfold.results.evaluation import apply
 
 
 class GalaxyTarget(Target):
@@ -96,6 +98,7 @@ class Galaxies:
         prior = mass_prior(mass)
         one = np.ones((1, len(filters)))
         template = single_posterior(model, filters, prior, table, Rows(np.arange(1), one, one, one < 0))
+        _check_unit_mass(template)
         return cls(rows, model, filters, prior, table, template, GalaxyTarget(template.kernel))
 
     @property
@@ -127,6 +130,19 @@ class Galaxies:
 
     def posterior(self, number: int) -> Posterior:
         return single_posterior(self.model, self.filters, self.mass, self.table, self.rows.part([number]))
+
+
+def _check_unit_mass(template: Posterior) -> None:
+    """Raise `SkyfoldError` where the model forms another mass than one: what is integrated out would be no mass."""
+    z = np.random.default_rng(0).standard_normal((64, template.ndim))
+    formed = apply(template, z, lambda galaxy: galaxy.formed_mass(), next(iter(template.pairs)))
+    nearest = formed[np.argmin(np.abs(np.log10(np.maximum(formed, 1e-300))))]
+    if not 0.5 < nearest < 2.0:
+        raise SkyfoldError(
+            "The model of a catalogue forms a mass of one, which the mass that is integrated out multiplies; this one "
+            f"forms {nearest:.3g} Msun. Fix log_mass=0 in its star-formation history, and use one that is normalised "
+            "by the mass formed (DoublePowerLawMass, say)."
+        )
 
 
 def fit_catalog(

@@ -191,15 +191,13 @@ class LimitedMarginal(MassMarginal):
     def log_likelihood(self, expected: jax.Array) -> jax.Array:
         return log_marginal(self.prior, self.fluxes, expected)
 
-    def mean(self, expected: jax.Array) -> jax.Array:
-        return self._peak(expected) * expected
+    def best_mass(self, expected: Any) -> jax.Array:
+        """Most probable M before any factor 1/M, limits included; `expected` (..., n) of one solar mass."""
 
-    def contribution(self, part: Any, expected: Any) -> jax.Array:
-        return self._peak(expected) * self.predict(part)
+        def top(own: jax.Array) -> jax.Array:
+            return _top(self._conditional(own), self.fluxes, own)[0]
 
-    def _peak(self, expected: Any) -> jax.Array:
-        """Most probable mass before any factor 1/M, limits included; expected fluxes (n,) of one solar mass."""
-        return _top(self._conditional(expected), self.fluxes, expected)[0]
+        return jnp.vectorize(top, signature="(n)->()")(jnp.asarray(expected))
 
     def draw_mass(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
         expected = np.atleast_2d(expected)

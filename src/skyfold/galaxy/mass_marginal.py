@@ -23,7 +23,9 @@ from jax.scipy.special import log_ndtr
 
 from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
+from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy.sfh.base import StarFormationHistory
 from skyfold.likelihoods.likelihood import Likelihood
 from skyfold.observation import Observation
 from skyfold.parameters import Prior, is_symbol
@@ -115,7 +117,7 @@ class MassMarginal(Observation):
 
     The expected data are f, those of the model as it stands; M multiplies whatever mass the model has, so fix the mass
     of the star-formation history at one solar mass. Several observations of one model share one M. Draws of M come
-    from `mass_draws`.
+    from `mass_draws`; `Result.derive` puts them back into the galaxy, so that rates and masses are its own.
 
     The data are not independent given f. `information` is that of f with M fitted (exact for data of high signal; for
     weak data it is a guide for optimisers, never part of the likelihood). `statistic` is chi-squared at the best M
@@ -160,7 +162,19 @@ class MassMarginal(Observation):
         return jnp.concatenate([o.predict(model) for o in self.parts])
 
     def bound(self, model: Any) -> Self:
-        """Do beforehand what each part can do for this model, see `Photometry.bound`."""
+        """Do beforehand what each part can do for this model, see `Photometry.bound`.
+
+        Raises
+        ------
+        SkyfoldError
+            If the mass of the model is free: it would be counted twice.
+        """
+        scales = [s for g in _galaxies(model) for s in g.sfh.scales()]
+        if scales and all(is_symbol(s) for s in scales):
+            raise SkyfoldError(
+                f"'{self.name}': the mass is integrated out, and free in the star-formation history as well; the data "
+                "tell their product only. Fix it there: log_mass=0 (of one of the histories, where several add up)."
+            )
         return eqx.tree_at(lambda o: o.parts, self, tuple(part.bound(model) for part in self.parts))
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
@@ -192,6 +206,16 @@ class MassMarginal(Observation):
     @property
     def axis(self) -> Axis:
         return Axis.joined([o.axis for o in self.parts])
+
+    def integrated(self, rng: np.random.Generator | None, expected: np.ndarray) -> np.ndarray:
+        """Draws (n,) of M, or its best, for expected data (n, n_data)."""
+        return np.asarray(self.best_mass(expected)) if rng is None else self.draw_mass(rng, expected)
+
+    def restored(self, model: Any, value: Any) -> Any:
+        """Model whose star-formation histories form M times as much."""
+        dex = jnp.log10(jnp.maximum(value, 1e-300))
+        histories = [g.sfh.scaled(dex) for g in _galaxies(model)]
+        return eqx.tree_at(lambda m: [g.sfh for g in _galaxies(m)], model, histories) if histories else model
 
     def _typical(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Root mean square of M given the data, within its limits, and the width of its density."""
@@ -253,8 +277,14 @@ class MassMarginal(Observation):
         return np.array(t) * np.asarray(c.width)
 
 
+def _galaxies(model: Any) -> list[Any]:
+    """Galaxies of a model, which may be a sum; what has no star-formation history is left out."""
+    parts = model.parts if isinstance(model, Sum) else (model,)
+    return [p for p in parts if isinstance(getattr(p, "sfh", None), StarFormationHistory)]
+
+
 def mass_draws(result: Result, name: str | None = None, seed: int = 0) -> Derived:
-    """Draws of the mass that was integrated out, for equally weighted draws of the rest.
+    """Draws of the mass that was integrated out, for equally weighted draws of the rest; the best one of a point.
 
     Parameters
     ----------
@@ -272,9 +302,6 @@ def mass_draws(result: Result, name: str | None = None, seed: int = 0) -> Derive
     SkyfoldError
         If there is no such observation, or several and no name.
     """
-    from skyfold.results.derived import Derived
-    from skyfold.results.predictive import predict
-
     own = {n: o for n, (_, o) in result.posterior.pairs.items() if isinstance(o, MassMarginal)}
     if name is None and len(own) == 1:
         name = next(iter(own))
@@ -282,9 +309,8 @@ def mass_draws(result: Result, name: str | None = None, seed: int = 0) -> Derive
         raise SkyfoldError(
             f"mass_draws: name one of the observations with marginalised mass: {', '.join(own) or 'there are none'}."
         )
-    expected = predict(result.posterior, result.equal_weight_latent())[name]
-    values = own[name].draw_mass(np.random.default_rng([seed, 30]), expected)
-    return Derived("mass", "Msun", values, "drawn given the other parameters")
+    values = result.integrated(name, result.equal_weight_latent(), seed)
+    return Derived("mass", "Msun", np.asarray(values), "drawn given the other parameters")
 
 
 def log_evidence(c: Conditional) -> jax.Array:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference.running import Draws
+from skyfold.observation import Observation
 from skyfold.posterior import Posterior
 from skyfold.results.notation import interval, with_errors
+from skyfold.results.predictive import predict
 from skyfold.results.summary import QUANTILES, quantiles
 
 
@@ -79,6 +82,7 @@ class DerivedQuantities:
     """What a result derives from its model: the part of `Result` that needs the posterior for it."""
 
     if TYPE_CHECKING:
+        draws: Draws
 
         @property
         def posterior(self) -> Posterior: ...
@@ -88,7 +92,7 @@ class DerivedQuantities:
     def derive(
         self, function: Any, *, name: str = "derived", unit: str = "", observation: str | None = None
     ) -> Derived:
-        """Posterior of a quantity that follows from a model.
+        """Posterior of a quantity that follows from a model; what was integrated out of the model is drawn for it.
 
         Parameters
         ----------
@@ -100,7 +104,20 @@ class DerivedQuantities:
         from skyfold.results.evaluation import apply
 
         place, _ = find(self.posterior, None, observation)
-        return Derived(name, unit, apply(self.posterior, self.equal_weight_latent(), function, place))
+        latent = self.equal_weight_latent()
+        values = apply(self.posterior, latent, function, place, self.integrated(place, latent))
+        return Derived(name, unit, values)
+
+    def integrated(self, place: str, latent: np.ndarray, seed: int = 0) -> np.ndarray | None:
+        """What an observation integrates out of its model, drawn for latent vectors; None where that is nothing.
+
+        Of a point estimate it is the most probable one.
+        """
+        _, observation = self.posterior.pairs[place]
+        if type(observation).integrated is Observation.integrated:
+            return None
+        rng = None if self.draws.is_point else np.random.default_rng([seed, 30])
+        return observation.integrated(rng, predict(self.posterior, latent)[place])
 
     def flux(
         self,

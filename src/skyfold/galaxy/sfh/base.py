@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -24,7 +25,23 @@ class StarFormationHistory(Component):
     in Msun and Msun Gyr. These two make the integral over every cell of a grid of populations exact
     (`skyfold.galaxy.sfh.weights`). Times are in Gyr; `age` is the age of the Universe at which the galaxy is seen. The
     mass formed is what stars had at their birth; what is left of it follows from the populations.
+
+    Attributes
+    ----------
+    extensive : names of the parameters that are logarithms of what grows with the mass; the first of them says how much
+        there is of all.
     """
+
+    extensive: ClassVar[tuple[str, ...]] = ("log_mass",)
+
+    def scales(self) -> tuple[Any, ...]:
+        """What says how much there is of each part: numbers, parameters or expressions, logarithms."""
+        return (getattr(self, self.extensive[0]),)
+
+    def scaled(self, dex: Any) -> Self:
+        """Same history with all masses and rates larger by `dex` in the logarithm."""
+        own = [getattr(self, name) for name in self.extensive]
+        return eqx.tree_at(lambda h: [getattr(h, name) for name in self.extensive], self, [x + dex for x in own])
 
     def formed(self, t: jax.Array, age: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Mass formed before `t` (n,), 0 <= t <= age, and its first moment: Msun and Msun Gyr, (n,) each."""
@@ -70,6 +87,12 @@ class Histories(StarFormationHistory):
 
     def __init__(self, parts: tuple[Any, ...]) -> None:
         self.parts = tuple(q for p in parts for q in (p.parts if isinstance(p, Histories) else (p,)))
+
+    def scales(self) -> tuple[Any, ...]:
+        return tuple(scale for part in self.parts for scale in part.scales())
+
+    def scaled(self, dex: Any) -> Self:
+        return eqx.tree_at(lambda h: h.parts, self, tuple(part.scaled(dex) for part in self.parts))
 
     def formed(self, t: jax.Array, age: jax.Array) -> tuple[jax.Array, jax.Array]:
         pieces = [p.formed(t, age) for p in self.parts]

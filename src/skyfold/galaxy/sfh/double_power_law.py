@@ -111,6 +111,7 @@ class DoublePowerLaw(StarFormationHistory):
     """
 
     name: ClassVar[str] = "dpl"
+    extensive: ClassVar[tuple[str, ...]] = ("log_peak_sfr",)
     log_peak_sfr: Value = parameter(Uniform(-1.0, 2.5), unit="dex(Msun/yr)", description="log10 of the highest rate")
     tau: Value = parameter(Uniform(0.1, 10.0), unit="Gyr", description="time of the turn")
     alpha: Value = parameter(Uniform(1.0, 10.0), description="slope of the fall")

@@ -44,6 +44,7 @@ class DenseBasis(StarFormationHistory):
     """
 
     name: ClassVar[str] = "dense_basis"
+    extensive: ClassVar[tuple[str, ...]] = ("log_mass", "log_sfr")
     log_mass: Value = parameter(Uniform(6.0, 12.5), unit="dex(Msun)", description="log10 of the mass formed")
     log_sfr: Value = parameter(Uniform(-3.0, 3.0), unit="dex(Msun/yr)", description="log10 of the present rate")
     gaps: Value = parameter(Dirichlet(np.full(4, 5.0)), description="times between equal shares of the mass")

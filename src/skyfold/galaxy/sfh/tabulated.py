@@ -41,6 +41,7 @@ class Tabulated(StarFormationHistory):
     """
 
     name: ClassVar[str] = "tabulated"
+    extensive: ClassVar[tuple[str, ...]] = ("log_scale",)
     times: Any = eqx.field(converter=lambda x: np.asarray(x, dtype=np.float64))
     rates: Any = eqx.field(converter=lambda x: np.asarray(x, dtype=np.float64))
     log_scale: Value = parameter(0.0, unit="dex", description="log10 of a factor on the rates")
