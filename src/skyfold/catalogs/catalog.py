@@ -13,6 +13,7 @@ import numpy as np
 from skyfold.catalogs.judge import QUANTILES
 from skyfold.catalogs.work import STAGES
 from skyfold.errors import SkyfoldError
+from skyfold.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,14 @@ class Catalog:
             If the name ends otherwise.
         """
         path = Path(path)
-        temporary = path.with_name(f".{os.getpid()}.{path.name}")
         formats = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv"}
-        try:
+        with whole_file(path) as temporary:
             if path.suffix in formats:
                 self.table.write(temporary, format=formats[path.suffix], overwrite=True)
             elif path.suffix == ".nc":
                 self._write_netcdf(temporary)
             else:
                 raise SkyfoldError(f"{path}: a catalogue is written as .ecsv, .fits, .csv or .nc.")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _write_netcdf(self, path: Path) -> None:
         from netCDF4 import Dataset

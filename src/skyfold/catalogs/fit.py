@@ -23,6 +23,8 @@ from skyfold.catalogs.work import Work
 from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.inference.running import Progress, fingerprint
 from skyfold.parameters import parameters_in
+from skyfold.results.description import Description
+from skyfold.whole_file import whole_file
 
 #: Held while a file is read: NumPy parses headers as Python, and Python 3.11's parser fails when two threads are in it.
 _READING = threading.Lock()
@@ -145,25 +147,14 @@ def _kept(work: Work, numbers: np.ndarray, folder: Path | None, mark: str) -> di
             reason = f"that cannot be read ({path.name}: {type(problem).__name__}: {problem})"
         warnings.warn(f"{folder}: chunks {reason} are made anew.", SkyfoldWarning, stacklevel=2)
     found = work.chunk(numbers)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with open(temporary, "wb") as file:
-            arrays: dict[str, Any] = {**found, "mark": np.array(digest), "version": np.array(_VERSION)}
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    arrays: dict[str, Any] = {**found, "mark": np.array(digest)}
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
     return found
 
 
 def _columns(problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names and units of the parameters' entries and of what the problem adds."""
-    from skyfold.results.description import Description
-
-    names: list[str] = []
-    units: list[str] = []
-    for parameter in Description.of(problem.template).parameters:
-        names.extend(parameter.entries)
-    for p in problem.template.parameters:
-        units.extend([p.label.unit] * int(np.prod(p.shape)))
+    described = Description.of(problem.template)
+    names, units = described.entries, [p.unit for p in described.parameters for _ in p.entries]
     return (*names, *(name for name, _ in problem.columns)), (*units, *(unit for _, unit in problem.columns))

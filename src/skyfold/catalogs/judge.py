@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skyfold.catalogs.library import systematic
 from skyfold.catalogs.settings import CatalogSettings
-from skyfold.inference.importance.psis import kish, pareto_k
+from skyfold.inference.importance.psis import kish, pareto_k, systematic
 
 #: Quantiles of a parameter, by the ends of their columns' names.
 QUANTILES = {"p025": 0.025, "p16": 0.16, "median": 0.5, "p84": 0.84, "p975": 0.975}

@@ -12,7 +12,7 @@ import numpy as np
 
 from skyfold.catalogs.engine import BLOCK, expected_at
 from skyfold.catalogs.problem import Problem
-from skyfold.inference.importance.psis import kish
+from skyfold.inference.importance.psis import kish, systematic
 from skyfold.inference.search.quasirandom import normal_points
 
 #: Draws of a half that the other's proposals are tested at, those that take part in an object's own draws, and heaviest
@@ -92,10 +92,3 @@ class Beginning:
         factors[: len(own)] = np.log(counts * weights.sum() / MEMBERS) - (log_likelihood[own] - log_likelihood[best])
         own = own[np.arange(MEMBERS) % len(own)]
         return cls(first, centre, spread, z[tests], expected[tests], z[own], expected[own], factors)
-
-
-def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices (n,) of equally weighted draws, in the order of the weighted ones."""
-    places = (np.arange(n) + rng.random()) / n
-    total = np.cumsum(weights)
-    return np.minimum(np.searchsorted(total, places * total[-1]), len(weights) - 1)

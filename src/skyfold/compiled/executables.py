@@ -36,6 +36,7 @@ import jax
 import numpy as np
 
 from skyfold.compiled.annotation import Annotation
+from skyfold.whole_file import whole_file
 
 #: Packages whose code is known by the version that is installed, besides skyfold, whose sources are looked at.
 _KNOWN = ("skyfold", "jax", "numpy", "equinox", "flowjax", "paramax", "builtins")
@@ -175,12 +176,8 @@ def let_out(path: Path, content: Any) -> None:
     """Write what `let_in` reads, whole or not at all, into a folder that only this user can look into."""
     packed = zlib.compress(pickle.dumps(content), 1)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(packed)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 # -- executables -----------------------------------------------------------------------------------------------------

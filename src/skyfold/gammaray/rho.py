@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.healpix import check_nside, within
 from skyfold.gammaray.psf import Psf
+from skyfold.whole_file import whole_file
 
 #: Fewest and most points on each of the four sides of a pixel, Gauss-Legendre nodes between two of them.
 _STEPS, _MOST_STEPS, _NODES = 4, 64, 8
@@ -243,10 +245,7 @@ def _read(file: Any) -> Fractions | None:
 
 def _write(file: Any, found: Fractions) -> None:
     """Write through a file of another name, so that no reader sees half of it; without a cache if it cannot be."""
-    part = file.with_name(f"{file.stem}.{os.getpid()}.npz")
-    try:
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(part, f=found.f, weights=found.weights, lost=found.lost)
-        os.replace(part, file)
-    except OSError:
-        part.unlink(missing_ok=True)
+        with whole_file(file) as part:
+            np.savez(part, f=found.f, weights=found.weights, lost=found.lost)

@@ -9,13 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.inference.chains.many_chains import check_many, run_many
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
-from skyfold.posterior import Posterior
+from skyfold.inference.chains.many_chains import ManyChains
 
 
 @dataclass(frozen=True)
-class ChEES:
+class ChEES(ManyChains):
     """ChEES-HMC (Hoffman, Radul & Sountsov 2021, AISTATS 130, 3907; BlackJAX).
 
     All chains make trajectories of the same, quasi-randomly varied length, which suits vector units and GPUs; the
@@ -38,28 +36,13 @@ class ChEES:
     """
 
     name: ClassVar[str] = "chees"
-    thin: ClassVar[int] = 1
-    chains: int = 64
-    warmup: int = 400
-    draws: int = 100
-    max_draws: int = 2000
     target_accept: float = 0.75
     max_leapfrog: int = 256
-    screen: int = 2048
-    starts: int = 16
-
-    def __post_init__(self) -> None:
-        check_many(self)
 
     @property
-    def tuner(self) -> ChEESTuner:
+    def tuner(self) -> ChEESTuner:  # type: ignore[override]
         """Steps of all chains and of what they tune."""
         return ChEESTuner(self.target_accept, self.max_leapfrog)
-
-    def __call__(
-        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
-    ) -> Draws:
-        return run_many(self, posterior, seed, progress, checkpoint)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from skyfold.inference.chains.ensemble_moves import Metropolis, Slice
 from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.populations import of_walkers
 from skyfold.inference.convergence.walker_history import integrated_time, judge
-from skyfold.inference.frames.whitened import Bend, log_density
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState, check_positive
+from skyfold.inference.frames.whitened import Bend, FramedRun, log_density
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
@@ -66,6 +66,8 @@ class AIES:
     """
 
     name: ClassVar[str] = "aies"
+    #: One step of an ensemble.
+    move: ClassVar[Any] = Metropolis()
     walkers: int | None = None
     ensembles: int = 4
     max_steps: int = 50_000
@@ -73,12 +75,13 @@ class AIES:
     starts: int = 16
 
     def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def move(self) -> Metropolis:
-        """One step of an ensemble."""
-        return Metropolis()
+        check_positive(self, "ensembles", "max_steps", "screen", "starts")
+        if self.ensembles < 2 or self.max_steps < CHUNK:
+            raise SkyfoldError(
+                f"{type(self).__name__} needs at least 2 ensembles (R-hat between them) and {CHUNK} steps."
+            )
+        if self.walkers is not None and (self.walkers < 6 or self.walkers % 2):
+            raise SkyfoldError(f"{type(self).__name__} needs an even number of walkers, at least 6.")
 
     def __call__(
         self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
@@ -87,7 +90,7 @@ class AIES:
 
 
 @dataclass(frozen=True)
-class ESS:
+class ESS(AIES):
     """Ensemble slice sampling: slices along differences of walkers, of a length tuned in the burn-in.
 
     Needs no step size and takes strong correlations and scales of any size; settings as for `AIES`.
@@ -98,34 +101,8 @@ class ESS:
     """
 
     name: ClassVar[str] = "ess"
-    walkers: int | None = None
-    ensembles: int = 4
+    move: ClassVar[Any] = Slice()
     max_steps: int = 10_000
-    screen: int = 2048
-    starts: int = 16
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def move(self) -> Slice:
-        """One step of an ensemble."""
-        return Slice()
-
-    def __call__(
-        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
-    ) -> Draws:
-        return _run(self, posterior, seed, progress, checkpoint)
-
-
-def _check(method: AIES | ESS) -> None:
-    check_positive(method, "ensembles", "max_steps", "screen", "starts")
-    if method.ensembles < 2 or method.max_steps < CHUNK:
-        raise SkyfoldError(
-            f"{type(method).__name__} needs at least 2 ensembles (R-hat between them) and {CHUNK} steps."
-        )
-    if method.walkers is not None and (method.walkers < 6 or method.walkers % 2):
-        raise SkyfoldError(f"{type(method).__name__} needs an even number of walkers, at least 6.")
 
 
 # -- steps of all ensembles -------------------------------------------------------------------------------------------
@@ -182,7 +159,7 @@ def _advance(
 # -- the run ---------------------------------------------------------------------------------------------------------
 
 
-class _Walkers(RunState):
+class _Walkers(FramedRun):
     """Everything that a run needs to go on, as arrays."""
 
     u: np.ndarray  # (ensembles, walkers, ndim) in the frame
@@ -190,21 +167,11 @@ class _Walkers(RunState):
     size: np.ndarray  # (ensembles,) of the moves
     kept: np.ndarray  # (times, ensembles, walkers, ndim) latent vectors
     counts: np.ndarray  # (2,) that tell of the moves
-    unit: np.ndarray
-    bend: np.ndarray
-    mean: np.ndarray
-    root: np.ndarray
-    best: np.ndarray
-    mode: np.ndarray
-    unseen: np.ndarray  # share of starts that found modes of their own
-    done: int
     thin: int
     check: int
-    spent: int
-    modes: int
 
     @classmethod
-    def started(cls, method: AIES | ESS, posterior: Posterior, seed: int, progress: Progress) -> _Walkers:
+    def started(cls, method: AIES, posterior: Posterior, seed: int, progress: Progress) -> _Walkers:
         ndim = posterior.ndim
         walkers = method.walkers or max(32, 4 * ndim)
         shape = (method.ensembles, walkers)
@@ -219,7 +186,7 @@ class _Walkers(RunState):
             kept=np.empty((0, *shape, ndim)),
             counts=np.zeros(2),
             unit=frame.bend.unit,
-            bend=frame.bend.scale,
+            scale=frame.bend.scale,
             mean=frame.mean,
             root=frame.root,
             **first.record,
@@ -231,7 +198,7 @@ class _Walkers(RunState):
     def advance(self, posterior: Posterior, seed: int, move: Any) -> None:
         """One chunk of steps of every ensemble."""
         key = jax.random.fold_in(jax.random.key(seed), self.done)
-        bend = Bend(self.unit, self.bend)
+        bend = self.frame.bend
         out = _advance(posterior.kernel, bend, self.mean, self.root, self.u, self.value, self.size, key, move=move)
         self.u, self.value, counts, z = (np.array(a) for a in out)
         self.spent += int(counts[:, 0].sum())
@@ -272,7 +239,7 @@ class _Verdict:
         return of_walkers(self.quality, ENOUGH)
 
 
-def _run(method: AIES | ESS, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
+def _run(method: AIES, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
     import arviz  # noqa: F401  # both are slow to import, which is not sampling
     import numpyro.infer  # noqa: F401
 

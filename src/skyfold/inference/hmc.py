@@ -8,15 +8,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_chains
+from skyfold.inference.chains.gradient_chains import CHUNK, GradientChains
 from skyfold.inference.chains.step_size import tuned
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
-from skyfold.inference.search.landscape import Landscape
-from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)
-class HMC:
+class HMC(GradientChains):
     """Hamiltonian Monte Carlo (Duane et al. 1987; Neal 2011; BlackJAX).
 
     Every trajectory has a number of steps drawn evenly from 1 to ``steps``, so that no period of the posterior is hit
@@ -31,32 +28,13 @@ class HMC:
     """
 
     name: ClassVar[str] = "hmc"
-    chains: int = 4
-    warmup: int = 300
-    draws: int = 1000
-    max_draws: int = 4000
     target_accept: float = 0.7
     steps: int = 10
-    screen: int = 2048
-    starts: int = 16
-
-    def __post_init__(self) -> None:
-        check_chains(self)
 
     @property
-    def transition(self) -> HMCTransition:
+    def transition(self) -> HMCTransition:  # type: ignore[override]
         """One step of a chain."""
         return HMCTransition(self.steps)
-
-    def __call__(
-        self,
-        posterior: Posterior,
-        seed: int,
-        progress: Progress,
-        checkpoint: Checkpoint = NO_CHECKPOINT,
-        land: Landscape | None = None,
-    ) -> Draws:
-        return run_chains(self, posterior, seed, progress, checkpoint, land)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class MLE:
     """
 
     name: ClassVar[str] = "mle"
+    with_prior: ClassVar[bool] = False
     screen: int = 4096
     starts: int = 32
     max_steps: int = 200
@@ -50,62 +51,45 @@ class MLE:
     def __call__(
         self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
     ) -> Draws:
-        return _point(self, posterior, seed, progress, with_prior=False)
+        clock = Clock()
+        progress.stage("a first look")
+        modes, best, evaluations = _searched(self, posterior, seed, progress)
+        chosen, metric, found = modes, modes.metric[0], []
+        if not self.with_prior:
+            chosen, metric = best, best.metric[0] - np.eye(posterior.ndim)
+            found = _degeneracies(posterior, best.z[0], metric)
+        if not chosen.converged[0]:
+            found.insert(0, f"{self.name}: the best maximum is not a stationary point to working precision")
+        return Draws(
+            method=self.name,
+            latent=chosen.z[:1][None],
+            log_likelihood=chosen.log_likelihood[:1][None],
+            converged=bool(chosen.converged[0]),
+            messages=tuple(found),
+            seed=seed,
+            evaluations=evaluations,
+            best=best.z[0],
+            mode=modes.z[0],
+            diagnostics={
+                "modes": len(chosen.z),
+                "mode_values": chosen.value.tolist(),
+                "metric": metric,
+            },
+            seconds=clock.seconds(),
+        )
 
 
 @dataclass(frozen=True)
-class MAP:
+class MAP(MLE):
     """Mode of the posterior density in latent coordinates; settings as for `MLE`."""
 
     name: ClassVar[str] = "map"
-    screen: int = 4096
-    starts: int = 32
-    max_steps: int = 200
-
-    def __post_init__(self) -> None:
-        check_positive(self, "screen", "starts", "max_steps")
-
-    def __call__(
-        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
-    ) -> Draws:
-        return _point(self, posterior, seed, progress, with_prior=True)
+    with_prior: ClassVar[bool] = True
 
 
-def _point(method: MLE | MAP, posterior: Posterior, seed: int, progress: Progress, *, with_prior: bool) -> Draws:
-    clock = Clock()
-    progress.stage("a first look")
-    modes, best, evaluations = _searched(method, posterior, seed, progress, with_prior=with_prior)
-    chosen = modes if with_prior else best
-    messages = []
-    if not chosen.converged[0]:
-        messages.append(f"{method.name}: the best maximum is not a stationary point to working precision")
-    metric = chosen.metric[0] if with_prior else chosen.metric[0] - np.eye(posterior.ndim)
-    if not with_prior:
-        messages.extend(_degeneracies(posterior, best.z[0], metric))
-    return Draws(
-        method=method.name,
-        latent=chosen.z[:1][None],
-        log_likelihood=chosen.log_likelihood[:1][None],
-        converged=bool(chosen.converged[0]),
-        messages=tuple(messages),
-        seed=seed,
-        evaluations=evaluations,
-        best=best.z[0],
-        mode=modes.z[0],
-        diagnostics={
-            "modes": len(chosen.z),
-            "mode_values": chosen.value.tolist(),
-            "metric": metric,
-        },
-        seconds=clock.seconds(),
-    )
-
-
-def _searched(
-    method: MLE | MAP, posterior: Posterior, seed: int, progress: Progress, *, with_prior: bool
-) -> tuple[Modes, Modes, int]:
+def _searched(method: MLE, posterior: Posterior, seed: int, progress: Progress) -> tuple[Modes, Modes, int]:
     """Maxima of the posterior and of the likelihood, best first, and the evaluations spent."""
-    size, max_steps = method.starts, method.max_steps
+    size, max_steps, with_prior = method.starts, method.max_steps, method.with_prior
     found = first_look(posterior, size, seed, with_prior=with_prior, max_steps=max_steps)
     if found is not None and len(found.z) == 1 and found.converged[0]:
         other = climb(posterior, found.z, with_prior=not with_prior, max_steps=max_steps, lanes=LANES, size=size)

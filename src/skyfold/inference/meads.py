@@ -9,51 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.inference.chains.many_chains import GROUPS, check_many, run_many
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
-from skyfold.posterior import Posterior
-
-
-@dataclass(frozen=True)
-class MEADS:
-    """MEADS (Hoffman & Sountsov 2022, AISTATS 151, 7799; BlackJAX).
-
-    Every step is one leapfrog step with a momentum that is refreshed only in part, so that all chains cost the same;
-    step size, scales and damping come from the spread of positions and gradients over other chains.
-
-    Parameters
-    ----------
-    chains : int
-        Chains, a multiple of 4.
-    warmup : int
-        Steps of each chain for adaptation (discarded).
-    draws, max_draws : int
-        Draws of each chain, and up to which sampling goes on while R-hat or ESS are not good enough.
-    screen, starts : int
-        Prior draws and starts in the search for the modes.
-    """
-
-    name: ClassVar[str] = "meads"
-    thin: ClassVar[int] = 5
-    chains: int = 64
-    warmup: int = 1000
-    draws: int = 100
-    max_draws: int = 2000
-    screen: int = 2048
-    starts: int = 16
-
-    def __post_init__(self) -> None:
-        check_many(self)
-
-    @property
-    def tuner(self) -> MEADSTuner:
-        """Steps of all chains and of what they tune."""
-        return MEADSTuner()
-
-    def __call__(
-        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
-    ) -> Draws:
-        return run_many(self, posterior, seed, progress, checkpoint)
+from skyfold.inference.chains.many_chains import GROUPS, ManyChains
 
 
 @dataclass(frozen=True)
@@ -108,3 +64,29 @@ class MEADSTuner:
     def numbers(self, tuning: Any) -> dict[str, float]:
         """What was tuned."""
         return {"step_size": float(np.mean(tuning.step_size)), "damping": float(np.mean(tuning.alpha))}
+
+
+@dataclass(frozen=True)
+class MEADS(ManyChains):
+    """MEADS (Hoffman & Sountsov 2022, AISTATS 151, 7799; BlackJAX).
+
+    Every step is one leapfrog step with a momentum that is refreshed only in part, so that all chains cost the same;
+    step size, scales and damping come from the spread of positions and gradients over other chains.
+
+    Parameters
+    ----------
+    chains : int
+        Chains, a multiple of 4.
+    warmup : int
+        Steps of each chain for adaptation (discarded).
+    draws, max_draws : int
+        Draws of each chain, and up to which sampling goes on while R-hat or ESS are not good enough.
+    screen, starts : int
+        Prior draws and starts in the search for the modes.
+    """
+
+    name: ClassVar[str] = "meads"
+    thin: ClassVar[int] = 5
+    #: Steps of all chains and of what they tune.
+    tuner: ClassVar[Any] = MEADSTuner()
+    warmup: int = 1000

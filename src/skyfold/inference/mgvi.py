@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference.chains.from_draws import continued
 from skyfold.inference.convergence.approximations import judged_draws
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.flat_coordinates import blocks, sampled, solved, standard
@@ -146,12 +147,12 @@ class MGVI:
         )
         if self.correction != "mcmc":
             return draws
-        from skyfold.inference.chains.from_draws import Continuation
         from skyfold.inference.nuts import NUTS
 
-        latent = Bend(np.zeros(posterior.ndim, dtype=bool), np.ones(posterior.ndim))
-        chains = Continuation(posterior, latent, NUTS, self.chains, self.starts, progress, checkpoint)
-        return chains(draws, judged.pool, state.state(), loaded, clock.seconds)
+        latent, kept = Bend(np.zeros(posterior.ndim, dtype=bool), np.ones(posterior.ndim)), state.state()
+        return continued(
+            posterior, latent, NUTS, self, draws, judged.pool, kept, loaded, progress, checkpoint, clock.seconds
+        )
 
     def _started(self, posterior: Posterior, seed: int, progress: Progress) -> _Moving:
         land = landscape(posterior, screened=self.screen, starts=self.starts, seed=seed, progress=progress)

@@ -7,15 +7,12 @@ from typing import Any, ClassVar
 
 import jax
 
-from skyfold.inference.chains.gradient_chains import CHUNK, check_chains, run_chains
+from skyfold.inference.chains.gradient_chains import CHUNK, GradientChains
 from skyfold.inference.chains.no_u_turn import no_u_turn
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Draws, Progress
-from skyfold.inference.search.landscape import Landscape
-from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)
-class NUTS:
+class NUTS(GradientChains):
     """No-U-Turn sampler (Hoffman & Gelman 2014; transitions as BlackJAX's, see `no_u_turn`).
 
     Parameters
@@ -35,32 +32,12 @@ class NUTS:
     """
 
     name: ClassVar[str] = "nuts"
-    chains: int = 4
-    warmup: int = 300
-    draws: int = 1000
-    max_draws: int = 4000
-    target_accept: float = 0.9
     max_doublings: int = 8
-    screen: int = 2048
-    starts: int = 16
-
-    def __post_init__(self) -> None:
-        check_chains(self)
 
     @property
-    def transition(self) -> NUTSTransition:
+    def transition(self) -> NUTSTransition:  # type: ignore[override]
         """One step of a chain."""
         return NUTSTransition(self.max_doublings)
-
-    def __call__(
-        self,
-        posterior: Posterior,
-        seed: int,
-        progress: Progress,
-        checkpoint: Checkpoint = NO_CHECKPOINT,
-        land: Landscape | None = None,
-    ) -> Draws:
-        return run_chains(self, posterior, seed, progress, checkpoint, land)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from skyfold.inference.convergence.stein import complaint, departures
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
+from skyfold.inference.importance.psis import systematic
 from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState, check_positive
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
@@ -179,7 +180,7 @@ class _Swarm(RunState):
         w = np.exp(logs - logsumexp(logs, axis=1, keepdims=True))
         self.variance = self.variance + np.sum(w**2, axis=1) - 1.0 / w.shape[1]
         self._fit(w / len(w), rng)
-        index = np.stack([_resampled(own, rng) for own in w])
+        index = np.stack([systematic(own, len(own), rng) for own in w])
         self.z = np.take_along_axis(self.z, index[..., None], axis=1)
         self.likelihood = np.take_along_axis(self.likelihood, index, axis=1)
         self.ancestors = np.take_along_axis(self.ancestors, index, axis=1)
@@ -259,13 +260,6 @@ def _rise(likelihood: np.ndarray, keep: float, most: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if spare(middle) >= 0.0 else (low, middle)
     return float(np.exp(low))
-
-
-def _resampled(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Systematic resampling (Kitagawa 1996, J. Comput. Graph. Stat. 5, 1): ordered indices."""
-    n = len(weights)
-    edges = np.cumsum(weights)
-    return np.minimum(np.searchsorted(edges / edges[-1], (np.arange(n) + rng.random()) / n), n - 1)
 
 
 def _enough(method: SMC, swarm: _Swarm, quality: dict[str, float]) -> bool:

@@ -18,6 +18,7 @@ from jax.scipy.linalg import solve_triangular
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
+from skyfold.inference.chains.from_draws import continued
 from skyfold.inference.convergence.approximations import judged_draws
 from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates, Laplace
@@ -186,11 +187,11 @@ class VI:
             return self._completed(posterior, fit, draws, judged, progress, clock)
         if self.correction != "mcmc":
             return draws
-        from skyfold.inference.chains.from_draws import Continuation
         from skyfold.inference.nuts import NUTS
 
-        chains = Continuation(posterior, fit.bend, NUTS, self.chains, self.starts, progress, checkpoint)
-        return chains(draws, judged.pool, fit.state(), state, clock.seconds)
+        return continued(
+            posterior, fit.bend, NUTS, self, draws, judged.pool, fit.state(), state, progress, checkpoint, clock.seconds
+        )
 
     def _completed(
         self, posterior: Posterior, fit: Ascent, draws: Draws, judged: Judged, progress: Progress, clock: Clock

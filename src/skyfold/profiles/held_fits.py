@@ -199,8 +199,8 @@ def latent_of(posterior: Posterior, entry: Entry, values: np.ndarray) -> np.ndar
         If a value lies outside the prior's support.
     """
     values = np.asarray(values, dtype=float)
-    low = np.full(len(values), entry.low if np.isfinite(entry.low) else -FARTHEST)
-    high = np.full(len(values), entry.high if np.isfinite(entry.high) else FARTHEST)
+    low_edge, high_edge = np.clip((entry.low, entry.high), -FARTHEST, FARTHEST)
+    low, high = np.full(len(values), low_edge), np.full(len(values), high_edge)
 
     def at(t: np.ndarray) -> np.ndarray:
         z = np.zeros((len(t), posterior.ndim))
@@ -222,17 +222,7 @@ def latent_of(posterior: Posterior, entry: Entry, values: np.ndarray) -> np.ndar
         above = (at(middle) > values) == rising
         low, high = np.where(above, low, middle), np.where(above, middle, high)
     middle = 0.5 * (low + high)
-    return np.where(values == bottom, low_edge(entry), np.where(values == top, high_edge(entry), middle))
-
-
-def low_edge(entry: Entry) -> float:
-    """Lowest latent coordinate of an entry."""
-    return entry.low if np.isfinite(entry.low) else -FARTHEST
-
-
-def high_edge(entry: Entry) -> float:
-    """Highest latent coordinate of an entry."""
-    return entry.high if np.isfinite(entry.high) else FARTHEST
+    return np.where(values == bottom, low_edge, np.where(values == top, high_edge, middle))
 
 
 def at_bounds(posterior: Posterior, z: np.ndarray) -> np.ndarray:

@@ -149,21 +149,19 @@ def _row(one: ProfileInterval) -> tuple[str, ...]:
     symmetric = with_errors(one.best, one.sd, one.sd)[1]
     symmetric = "" if symmetric == "-" else f"+- {symmetric.split()[0][1:]}"
     if all(one.bounded):
-        return one.name, one.unit, shown, symmetric, "", "not constrained", "; ".join(one.notes)
-    if one.bounded[0]:
-        return one.name, one.unit, shown, symmetric, "", f"< {_limit(one.upper, size)}", _notes(one)
-    if one.bounded[1]:
-        return one.name, one.unit, shown, symmetric, "", f"> {_limit(one.lower, size)}", _notes(one)
-    return one.name, one.unit, shown, symmetric, errors, interval(one.lower, one.upper, size), _notes(one)
+        errors, where = "", "not constrained"
+    elif one.bounded[0]:
+        errors, where = "", f"< {_limit(one.upper, size)}"
+    elif one.bounded[1]:
+        errors, where = "", f"> {_limit(one.lower, size)}"
+    else:
+        where = interval(one.lower, one.upper, size)
+    return one.name, one.unit, shown, symmetric, errors, where, "; ".join(one.notes)
 
 
 def _limit(value: float, size: float) -> str:
     """Write a limit with one digit more than a value with an error of this size has."""
     return with_errors(value, 0.1 * size, 0.1 * size)[0]
-
-
-def _notes(one: ProfileInterval) -> str:
-    return "; ".join(one.notes)
 
 
 def _matrix(names: tuple[str, ...], correlation: np.ndarray) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,14 +34,11 @@ class Derived:
     unit: str
     values: np.ndarray
     note: str = ""
-    _quantiles: dict[str, np.ndarray] = field(default_factory=dict, compare=False)
 
-    def _quantile(self, key: str) -> np.ndarray:
-        if not self._quantiles:
-            weights = np.ones(len(self.values))
-            found = quantiles(self.values, weights, list(QUANTILES.values()))
-            self._quantiles.update(zip(QUANTILES, found, strict=True))
-        return self._quantiles[key]
+    @cached_property
+    def _quantiles(self) -> dict[str, np.ndarray]:
+        found = quantiles(self.values, np.ones(len(self.values)), list(QUANTILES.values()))
+        return dict(zip(QUANTILES, found, strict=True))
 
     def _quantity(self, value: Any) -> Any:
         import astropy.units as u
@@ -55,12 +53,12 @@ class Derived:
     @property
     def median(self) -> Any:
         """Median as an astropy Quantity."""
-        return self._quantity(self._quantile("median"))
+        return self._quantity(self._quantiles["median"])
 
     @property
     def interval(self) -> Any:
         """16% and 84% quantiles as an astropy Quantity, (2, ...)."""
-        return self._quantity([self._quantile("q16"), self._quantile("q84")])
+        return self._quantity([self._quantiles["q16"], self._quantiles["q84"]])
 
     def quantile(self, q: Any) -> Any:
         """Quantiles of other probabilities as an astropy Quantity."""
@@ -72,9 +70,9 @@ class Derived:
             return f"{self.name}: {len(self.values)} draws of shape {self.values.shape[1:]} {self.unit}{note}"
         if len(self.values) == 1:
             return f"{self.name} = {self.values[0]:.5g} {self.unit}{note}"
-        low, middle, high = (float(self._quantile(k)) for k in ("q16", "median", "q84"))
+        low, middle, high = (float(self._quantiles[k]) for k in ("q16", "median", "q84"))
         value, errors = with_errors(middle, high - middle, middle - low)
-        outer = interval(float(self._quantile("q05")), float(self._quantile("q95")), high - low)
+        outer = interval(float(self._quantiles["q05"]), float(self._quantiles["q95"]), high - low)
         return f"{self.name} = {value} {errors} {self.unit} (68%; 90%: {outer}){note}"
 
 

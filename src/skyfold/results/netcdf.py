@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.inference.running import Draws
 from skyfold.results.description import Description
 from skyfold.results.tables import PlotTable
+from skyfold.whole_file import whole_file
 
 #: Version of the layout of groups ``draws`` and ``skyfold``.
 LAYOUT = 1
@@ -69,12 +69,7 @@ def write(path: str | os.PathLike[str], saved: Saved) -> Path:
     if not target.parent.is_dir():
         raise SkyfoldError(f"{path}: there is no folder {target.parent}; make it first, or name another.")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise SkyfoldError(f"{path}: the file cannot be written ({error.strerror}); name another folder.") from None
-    os.close(handle)
-    try:
-        with netCDF4.Dataset(name, "w", format="NETCDF4") as file:
+        with whole_file(target) as name, netCDF4.Dataset(name, "w", format="NETCDF4") as file:
             file.setncattr_string("skyfold", json.dumps(saved.summary))
             file.setncattr_string("inference_library", "skyfold")
             file.setncattr_string("inference_library_version", saved.description.versions.get("skyfold", ""))
@@ -86,14 +81,10 @@ def write(path: str | os.PathLike[str], saved: Saved) -> Path:
                 own.createVariable(key, str)[...] = np.array(json.dumps(content), dtype=object)
             for key, table in saved.tables.items():
                 _write_table(own.createGroup(f"plot_data/{key}"), table)
-        _permit(name)
-        os.replace(name, target)
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise SkyfoldError(f"{path}: the file cannot be written ({error.strerror or error}).") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        raise SkyfoldError(
+            f"{path}: the file cannot be written ({error.strerror or error}); name another folder."
+        ) from None
     return target
 
 
@@ -159,16 +150,17 @@ def _read(file: Any, own: Any) -> Saved:
 
 def _write_posterior(file: Any, saved: Saved) -> None:
     labels = {p.name: p for p in saved.description.parameters}
-    posterior = _group(file, "posterior", next(iter(saved.equal.values())).shape[:2])
+    shape = next(iter(saved.equal.values())).shape[:2]
+    posterior = _group(file, "posterior", shape)
     for name, values in saved.equal.items():
         variable = _array(posterior, name, values, ("chain", "draw"))
         variable.units, variable.long_name = labels[name].unit, labels[name].description
         variable.prior = labels[name].prior
     for key in ("method", "converged", "seed"):
-        posterior.setncattr(key, _plain(saved.summary[key]))
+        value = saved.summary[key]
+        posterior.setncattr(key, int(value) if isinstance(value, bool) else value)
     posterior.setncattr_string("model", "; ".join(f"{o.model} ~ {o.name}" for o in saved.description.observations))
-    stats = _group(file, "sample_stats", next(iter(saved.equal.values())).shape[:2])
-    shape = next(iter(saved.equal.values())).shape[:2]
+    stats = _group(file, "sample_stats", shape)
     chosen = saved.draws.log_likelihood.ravel()[saved.index].reshape(shape)
     _array(stats, "total_log_likelihood", chosen, ("chain", "draw"))
     if all(p.exact for p in saved.description.parameters):
@@ -287,14 +279,3 @@ def _unpack(content: Any) -> Any:
             return np.array(content["__array__"], dtype=content["dtype"]).reshape(content["shape"])
         return {k: _unpack(v) for k, v in content.items()}
     return [_unpack(v) for v in content] if isinstance(content, list) else content
-
-
-def _plain(value: Any) -> Any:
-    return int(value) if isinstance(value, bool) else value
-
-
-def _permit(name: str) -> None:
-    """Give the file the permissions that a plain `open` would have given it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)

@@ -11,15 +11,15 @@ from typing import Any, Self
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.inference.importance.psis import kish
+from skyfold.inference.importance.psis import kish, systematic
 from skyfold.inference.running import Draws
 from skyfold.posterior import Posterior
 from skyfold.results.comparison import Predictions
 from skyfold.results.derived import DerivedQuantities
 from skyfold.results.description import Description
 from skyfold.results.figures import Figures
-from skyfold.results.predictive import Goodness
-from skyfold.results.summary import Marginal, held_coordinates, marginals, standard_errors
+from skyfold.results.predictive import REPLICATES, Goodness, check, in_chunks, predict, statistics
+from skyfold.results.summary import Marginal, held_coordinates, load_arviz, marginals, standard_errors
 from skyfold.results.tables import PlotTable
 
 #: Most equally weighted draws that are made of weighted ones; derived quantities and figures use no more.
@@ -112,9 +112,7 @@ class Result(DerivedQuantities, Figures, Predictions):
         if n is None:
             n = min(len(weights), MOST_DRAWS, max(1000, math.ceil(kish(weights))))
         rng = np.random.default_rng([self.draws.seed, 10])
-        places = (np.arange(n) + rng.random()) / n
-        index = np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
-        return rng.permutation(index)
+        return rng.permutation(systematic(weights, n, rng))
 
     @cached_property
     def equal_weight(self) -> dict[str, np.ndarray]:
@@ -152,8 +150,6 @@ class Result(DerivedQuantities, Figures, Predictions):
         return self._facts["best"]
 
     def _values(self, latent: np.ndarray) -> dict[str, np.ndarray]:
-        from skyfold.results.predictive import in_chunks
-
         flat = in_chunks(self.posterior.values, latent.reshape(-1, latent.shape[-1]))
         # in the posterior's order: a dict that went through JAX comes back sorted by name
         return {name: flat[name].reshape(*latent.shape[:2], *flat[name].shape[1:]) for name in self.posterior.names}
@@ -178,8 +174,6 @@ class Result(DerivedQuantities, Figures, Predictions):
         if "statistics" not in self._facts:
             if self._posterior is None:
                 return {}
-            from skyfold.results.predictive import predict, statistics
-
             expected = predict(self._posterior, self.best_latent[None])
             self._facts["statistics"] = {
                 name: float(statistics(o, np.asarray(o.data), expected[name])[0])
@@ -195,8 +189,6 @@ class Result(DerivedQuantities, Figures, Predictions):
     @property
     def goodness(self) -> Goodness:
         """Posterior predictive check with 1000 replicates; of a point estimate, that of the point."""
-        from skyfold.results.predictive import REPLICATES, Goodness, check
-
         if "goodness" not in self._facts:
             latent = self.equal_weight_latent(1 if self.draws.is_point else REPLICATES)
             found = check(self.posterior, np.resize(latent, (REPLICATES, self.description.ndim)), self.draws.seed)
@@ -367,8 +359,6 @@ class Result(DerivedQuantities, Figures, Predictions):
         With the posterior at hand, and data that are conditionally independent, there is a group ``log_likelihood``
         with the log-likelihood of each datum by observation, which ``arviz.loo(data, var_name=...)`` takes.
         """
-        from skyfold.results.summary import load_arviz
-
         index = self.equal_weight_indices()
         shape = next(iter(self.equal_weight.values())).shape[:2]
         chosen = self.draws.log_likelihood.ravel()[index].reshape(shape)

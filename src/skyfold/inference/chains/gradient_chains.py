@@ -8,8 +8,9 @@ sampling, progress can be shown, an interrupted run keeps what is done, and a ki
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -28,8 +29,8 @@ from skyfold.inference.convergence.mixing import (
     least_ess,
     measure,
 )
-from skyfold.inference.frames.whitened import Bend, Frame, log_density
-from skyfold.inference.running import Checkpoint, Clock, Draws, Progress, RunState, check_positive
+from skyfold.inference.frames.whitened import Bend, Frame, FramedRun, log_density
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scattered_starts import about_modes, entered
 from skyfold.kernel import Kernel
@@ -43,32 +44,55 @@ _EXTRA = 2
 _RESTARTS = 2
 
 
-def check_chains(method: Any) -> None:
-    """Refuse settings with which chains cannot be judged."""
-    check_positive(method, "screen", "starts", "max_draws")
-    if not 0.0 < method.target_accept < 1.0:
-        raise SkyfoldError(
-            f"{type(method).__name__}: target_accept must lie between 0 and 1, not {method.target_accept!r}."
-        )
-    if method.chains < 2 or method.warmup < 2 * CHUNK or method.draws < 1:
-        raise SkyfoldError(
-            f"{type(method).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."
-        )
+@dataclass(frozen=True)
+class GradientChains:
+    """Settings that `NUTS` and `HMC` share, and their run.
+
+    ``transition`` is a hashable function of (density, states, step size, key, whether to adapt it, target) that makes
+    `CHUNK` transitions of every chain (see `no_u_turn`).
+    """
+
+    name: ClassVar[str]
+    transition: ClassVar[Any]
+    chains: int = 4
+    warmup: int = 300
+    draws: int = 1000
+    max_draws: int = 4000
+    target_accept: float = 0.9
+    screen: int = field(default=2048, kw_only=True)
+    starts: int = field(default=16, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "screen", "starts", "max_draws")
+        if not 0.0 < self.target_accept < 1.0:
+            raise SkyfoldError(
+                f"{type(self).__name__}: target_accept must lie between 0 and 1, not {self.target_accept!r}."
+            )
+        if self.chains < 2 or self.warmup < 2 * CHUNK or self.draws < 1:
+            raise SkyfoldError(
+                f"{type(self).__name__} needs at least 2 chains (R-hat), {2 * CHUNK} warm-up steps and 1 draw."
+            )
+
+    def __call__(
+        self,
+        posterior: Posterior,
+        seed: int,
+        progress: Progress,
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+        land: Landscape | None = None,
+    ) -> Draws:
+        return _run(self, posterior, seed, progress, checkpoint, land)
 
 
-def run_chains(
-    method: Any,
+def _run(
+    method: GradientChains,
     posterior: Posterior,
     seed: int,
     progress: Progress,
     checkpoint: Checkpoint,
-    land: Landscape | None = None,
+    land: Landscape | None,
 ) -> Draws:
-    """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached.
-
-    `method` has the settings of `NUTS` or `HMC`; its ``transition`` is a hashable function of (density, states, step
-    size, key, whether to adapt it, target) that makes `CHUNK` transitions of every chain (see `no_u_turn`).
-    """
+    """Find the mode, warm up, sample until R-hat and ESS are good enough or `max_draws` is reached."""
     import arviz  # noqa: F401  # slow to import, which is not sampling
 
     clock = Clock()
@@ -113,30 +137,20 @@ def run_chains(
     )
 
 
-class Chains(RunState):
+class Chains(FramedRun):
     """State of a run of chains: everything that it needs to go on, as arrays."""
 
-    done: int
     tuning: int
     restarts: int
     divergent: int
     gradients: int
-    spent: int
-    modes: int
     target: np.ndarray
-    unseen: np.ndarray
     u: np.ndarray
     density: np.ndarray
     gradient: np.ndarray
     step: np.ndarray
-    best: np.ndarray
-    mode: np.ndarray
     warm: np.ndarray
     z: np.ndarray
-    unit: np.ndarray
-    scale: np.ndarray
-    mean: np.ndarray
-    root: np.ndarray
     energy: np.ndarray
     extra: int
     next: int
@@ -154,18 +168,25 @@ class Chains(RunState):
         if land is None:
             land = landscape(posterior, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
         frame = Frame.of(land.laplace)
-        rng = np.random.default_rng([seed, 3])
-        u, density, gradient = _first(method, land, frame, rng)
+        begun = _first(method, land, frame, np.random.default_rng([seed, 3]))
         record = land.record()
-        nothing = np.empty((0, CHUNK, method.chains, posterior.ndim))
+        return cls.at(frame, begun, method.warmup, method.target_accept, {**record, "spent": record["spent"] - known})
+
+    @classmethod
+    def at(
+        cls, frame: Frame, begun: tuple[np.ndarray, ...], warmup: int, target: float, search: dict[str, Any]
+    ) -> Chains:
+        """Chains that begin in a frame at positions u, with log densities and gradients; `search` is its record."""
+        u, density, gradient = begun
+        nothing = np.empty((0, CHUNK, *u.shape))
         return cls(
             done=0,
-            tuning=-(-method.warmup // CHUNK),
+            tuning=-(-warmup // CHUNK),
             restarts=0,
-            target=method.target_accept,
+            target=target,
             divergent=0,
             gradients=0,
-            **{**record, "spent": record["spent"] - known},
+            **search,
             u=u,
             density=density,
             gradient=gradient,
@@ -177,10 +198,6 @@ class Chains(RunState):
             mean=frame.mean,
             root=frame.root,
         )
-
-    @property
-    def frame(self) -> Frame:
-        return Frame(Bend(self.unit, self.scale), self.mean, self.root)
 
     def latent(self) -> np.ndarray:
         """Draws (chains, draws, ndim)."""
@@ -252,10 +269,8 @@ class Chains(RunState):
         """Take the mean and covariance of draws v (..., ndim), by default the warm-up without its first chunk."""
         old = self.frame
         new = old.adapted((self.warm[1:] if v is None else v).reshape(-1, self.u.shape[1]))
-        v = old.mean + self.u @ old.root.T
-        gradient = np.linalg.solve(old.root.T, self.gradient.T).T
-        self.u, self.gradient = new.position(v), gradient @ new.root
-        self.mean, self.root = new.mean, new.root
+        self.u, self.gradient = new.entering(old, self.u, self.gradient)
+        self.frame = new
         self.step = fresh_step(self.step[3])
 
 

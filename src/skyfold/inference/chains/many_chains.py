@@ -7,8 +7,9 @@ effective sample size with the memory and the disagreement of all chains counted
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,8 @@ from skyfold.errors import SkyfoldError
 from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.convergence.walker_history import judge
-from skyfold.inference.frames.whitened import Bend, Frame, log_density
-from skyfold.inference.running import Checkpoint, Clock, Draws, Progress, RunState, check_positive
+from skyfold.inference.frames.whitened import Bend, FramedRun, log_density
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
@@ -29,17 +30,44 @@ from skyfold.posterior import Posterior
 CHUNK, GROUPS = 50, 4
 
 
-def run_many(method: Any, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
-    """Find the modes, warm up, sample until the groups agree or `max_draws` is reached.
+@dataclass(frozen=True)
+class ManyChains:
+    """Settings that `ChEES` and `MEADS` share, and their run.
 
-    `method` has the settings of `ChEES`; its ``tuner`` makes the state of all chains and of what they tune, and steps.
+    ``tuner`` makes the state of all chains and of what they tune, and steps; every ``thin``-th draw is kept.
     """
+
+    name: ClassVar[str]
+    thin: ClassVar[int] = 1
+    tuner: ClassVar[Any]
+    chains: int = 64
+    warmup: int = 400
+    draws: int = 100
+    max_draws: int = 2000
+    screen: int = field(default=2048, kw_only=True)
+    starts: int = field(default=16, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_positive(self, "chains", "warmup", "draws", "max_draws", "screen", "starts")
+        if self.chains < 4 * GROUPS or self.chains % GROUPS or self.warmup < 4 * CHUNK or self.draws < CHUNK:
+            raise SkyfoldError(
+                f"{type(self).__name__} needs a number of chains that is a multiple of {GROUPS}, at least "
+                f"{4 * GROUPS}, {4 * CHUNK} warm-up steps and {CHUNK} draws."
+            )
+
+    def __call__(
+        self, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint = NO_CHECKPOINT
+    ) -> Draws:
+        return _run(self, posterior, seed, progress, checkpoint)
+
+
+def _run(method: ManyChains, posterior: Posterior, seed: int, progress: Progress, checkpoint: Checkpoint) -> Draws:
+    """Find the modes, warm up, sample until the groups agree or `max_draws` is reached."""
     import arviz  # noqa: F401  # both are slow to import, which is not sampling
     import blackjax  # noqa: F401
 
     clock = Clock()
-    saved = checkpoint.load()
-    run = _Run(method, posterior, seed, saved, progress)
+    run = _Run(method, posterior, seed, checkpoint.load(), progress)
     warm = -(-method.warmup // CHUNK)
     progress.stage("warm-up" if run.done < warm else "sampling", method.max_draws)
     quality: dict[str, float] = {}
@@ -85,33 +113,13 @@ def run_many(method: Any, posterior: Posterior, seed: int, progress: Progress, c
     )
 
 
-def check_many(method: Any) -> None:
-    """Refuse settings with which chains cannot be tuned or judged."""
-    check_positive(method, "chains", "warmup", "draws", "max_draws", "screen", "starts")
-    if method.chains < 4 * GROUPS or method.chains % GROUPS or method.warmup < 4 * CHUNK or method.draws < CHUNK:
-        raise SkyfoldError(
-            f"{type(method).__name__} needs a number of chains that is a multiple of {GROUPS}, at least {4 * GROUPS}, "
-            f"{4 * CHUNK} warm-up steps and {CHUNK} draws."
-        )
-
-
-class _Run(RunState):
+class _Run(FramedRun):
     """Everything that a run needs to go on; `state` gives it as arrays."""
 
     kept: np.ndarray  # (draws, chains, ndim) latent vectors
     warm: np.ndarray  # (steps, chains, ndim) of the warm-up since the last frame, bent coordinates
-    unit: np.ndarray
-    bend: np.ndarray
-    mean: np.ndarray
-    root: np.ndarray
-    best: np.ndarray
-    mode: np.ndarray
-    unseen: np.ndarray  # share of starts that found modes of their own
-    done: int
     divergent: int
     gradients: int
-    spent: int
-    modes: int
     accepted: float
 
     def __init__(self, method: Any, posterior: Posterior, seed: int, saved: dict[str, Any] | None, progress: Progress):
@@ -120,7 +128,7 @@ class _Run(RunState):
         empty = np.empty((0, n, ndim))
         if saved is None:
             first = scatter(posterior, n, screened=method.screen, starts=method.starts, seed=seed, progress=progress)
-            self._frame(first.frame)
+            self.frame = first.frame
             self.kept, self.warm = empty, empty
             for name, value in first.record.items():
                 setattr(self, name, value)
@@ -141,9 +149,6 @@ class _Run(RunState):
         leaves = {f"leaf{i}": leaf for i, leaf in enumerate(jax.tree.leaves((self.chains, self.tuning)))}
         return {**leaves, **super().state()}
 
-    def _frame(self, frame: Frame) -> None:
-        self.unit, self.bend, self.mean, self.root = frame.bend.unit, frame.bend.scale, frame.mean, frame.root
-
     def history(self) -> np.ndarray:
         """Draws (times, groups, chains of a group, ndim)."""
         return self.kept.reshape(len(self.kept), GROUPS, -1, self.kept.shape[2])
@@ -154,7 +159,7 @@ class _Run(RunState):
             np.asarray,
             _advance(
                 self.posterior.kernel,
-                Bend(self.unit, self.bend),
+                self.frame.bend,
                 self.mean,
                 self.root,
                 self.chains,
@@ -176,12 +181,10 @@ class _Run(RunState):
 
     def reframe(self) -> None:
         """Take the mean and covariance of the later half of the warm-up so far."""
-        old = Frame(Bend(self.unit, self.bend), self.mean, self.root)
-        new = old.adapted(self.warm[len(self.warm) // 2 :].reshape(-1, self.warm.shape[2]))
-        v = old.mean + self.chains.position @ old.root.T
-        gradient = np.linalg.solve(old.root.T, self.chains.logdensity_grad.T).T
-        self.chains = self.chains._replace(position=new.position(v), logdensity_grad=gradient @ new.root)
-        self._frame(new)
+        old = self.frame
+        self.frame = new = old.adapted(self.warm[len(self.warm) // 2 :].reshape(-1, self.warm.shape[2]))
+        position, gradient = new.entering(old, self.chains.position, self.chains.logdensity_grad)
+        self.chains = self.chains._replace(position=position, logdensity_grad=gradient)
         self.warm = self.warm[:0]
 
 

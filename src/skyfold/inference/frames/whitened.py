@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import expit, ndtri
 
 from skyfold.inference.frames.unit_or_normal import Laplace
+from skyfold.inference.running import RunState
 from skyfold.kernel import Kernel
 
 #: Largest number below 1: no coordinate is further than 8.1 from the middle.
@@ -46,12 +47,16 @@ class Bend(eqx.Module):
         normal = -0.5 * z**2 - 0.5 * jnp.log(2 * jnp.pi)
         return z, jnp.sum(jnp.where(self.unit, slope, normal))
 
-    def positions(self, v: np.ndarray) -> np.ndarray:
-        """Latent vectors of coordinates v (..., ndim)."""
+    def straight(self, v: np.ndarray) -> np.ndarray:
+        """Coordinates t (see `Coordinates`) of coordinates v (..., ndim)."""
         unit, s = np.asarray(self.unit), np.asarray(self.scale)
         x = np.where(unit, v, 0.5)
-        t = s * (np.logaddexp(0.0, x / s) - np.logaddexp(0.0, (x - 1.0) / s))
-        return np.where(unit, ndtri(np.clip(t, 0.5 - 0.5 * _WHOLE, 0.5 + 0.5 * _WHOLE)), v)
+        return np.where(unit, s * (np.logaddexp(0.0, x / s) - np.logaddexp(0.0, (x - 1.0) / s)), v)
+
+    def positions(self, v: np.ndarray) -> np.ndarray:
+        """Latent vectors of coordinates v (..., ndim)."""
+        t = np.clip(self.straight(v), 0.5 - 0.5 * _WHOLE, 0.5 + 0.5 * _WHOLE)
+        return np.where(np.asarray(self.unit), ndtri(t), v)
 
     def inverse(self, t: np.ndarray) -> np.ndarray:
         """Coordinate v for coordinates t (n, ndim) (see `Coordinates`)."""
@@ -86,6 +91,11 @@ class Frame:
         covariance = laplace.covariance[0] / (slope[:, None] * slope[None, :])
         return cls(bend, v[0], np.linalg.cholesky(covariance))
 
+    def entering(self, old: Frame, u: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions and gradients (n, ndim) of points that were in another frame of the same bend."""
+        v = old.mean + u @ old.root.T
+        return self.position(v), np.linalg.solve(old.root.T, gradient.T).T @ self.root
+
     def adapted(self, v: np.ndarray) -> Frame:
         """Frame of the mean and covariance of draws v (n, ndim), shrunk towards the present one."""
         ndim = v.shape[1]
@@ -108,6 +118,30 @@ class Frame:
     def position(self, v: np.ndarray) -> np.ndarray:
         """Whitened coordinates of v (n, ndim)."""
         return np.linalg.solve(self.root, (v - self.mean).T).T
+
+
+class FramedRun(RunState):
+    """State of a run that moves in a frame, with what it keeps of the search for modes (see `Landscape.record`)."""
+
+    unit: np.ndarray
+    scale: np.ndarray
+    mean: np.ndarray
+    root: np.ndarray
+    best: np.ndarray
+    mode: np.ndarray
+    unseen: float  # share of starts that found modes of their own
+    modes: int
+    spent: int
+    done: int
+
+    @property
+    def frame(self) -> Frame:
+        """Coordinates in which it moves."""
+        return Frame(Bend(self.unit, self.scale), self.mean, self.root)
+
+    @frame.setter
+    def frame(self, frame: Frame) -> None:
+        self.unit, self.scale, self.mean, self.root = frame.bend.unit, frame.bend.scale, frame.mean, frame.root
 
 
 def log_density(kernel: Kernel, bend: Bend, v: jax.Array) -> jax.Array:

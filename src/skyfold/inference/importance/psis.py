@@ -24,6 +24,13 @@ def kish(weights: np.ndarray) -> float:
     return float(np.sum(weights) ** 2 / np.maximum(np.sum(np.square(weights)), 1e-300))
 
 
+def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Systematic resampling (Kitagawa 1996, J. Comput. Graph. Stat. 5, 1): ordered indices (n,) of equal draws."""
+    total = np.cumsum(weights)
+    places = (np.arange(n) + rng.random()) / n
+    return np.minimum(np.searchsorted(total, places * total[-1]), len(weights) - 1)
+
+
 def log_evidence(log_weights: np.ndarray, drawn: int) -> tuple[float, float]:
     """Log evidence of `drawn` draws, of which those with a weight are given, and its error by the delta method."""
     from scipy.special import logsumexp  # a result needs this module, and SciPy takes long to import

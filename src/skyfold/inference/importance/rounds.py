@@ -14,7 +14,7 @@ from skyfold.inference.density import CHUNK, evaluate
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import RELIABLE
 from skyfold.inference.importance.ridges import ALLOWED, STEPS, Ridges, extended, walk
-from skyfold.inference.importance.sample import PriorProposal, WeightedSample, defended, refit, split
+from skyfold.inference.importance.sample import Defended, PriorProposal, WeightedSample, refit, split
 from skyfold.inference.importance.short_chains import Population, fitted, moves, spread
 from skyfold.inference.running import Progress
 from skyfold.posterior import Posterior
@@ -166,7 +166,8 @@ class Adaptation:
 
     def _propose(self, mixture: Mixture) -> None:
         self._mixture = mixture
-        self._proposal = defended(mixture, *_DEFENCE, _PRIOR if self.posterior.ndim <= MANY else 0.0)
+        wide = mixture.defended(*_DEFENCE)
+        self._proposal = Defended(wide, _PRIOR) if self.posterior.ndim <= MANY else wide
 
     def _wanted(self) -> int:
         """Draws of the next round: what the efficiency lets expect to be enough, in whole batches."""

@@ -99,7 +99,8 @@ class WeightedSample:
         self.density = np.concatenate([self.density, density])
         self.likelihood = np.concatenate([self.likelihood, likelihood])
         self.drawn += drawn
-        self._log_weights = self.density - self._slope - (self._log_sum() - np.log(self.drawn))
+        #: Log importance weights (n,); the evidence is their sum over the number drawn.
+        self.log_weights = self.density - self._slope - (self._log_sum() - np.log(self.drawn))
 
     @property
     def fixed(self) -> int:
@@ -122,7 +123,7 @@ class WeightedSample:
 
     def log_proposal(self, z: np.ndarray) -> np.ndarray:
         """Log density (n,) of the mixture of all proposals at latent vectors."""
-        coordinates = self._proposals[0][1].coordinates
+        coordinates = self.coordinates
         t = coordinates.from_latent(z)
         logs = np.array([np.log(n) + m.log_density_at(t) for n, m in self._proposals])
         return log_sum(logs) + coordinates.log_slope(z) - np.log(self.drawn)
@@ -134,11 +135,6 @@ class WeightedSample:
 
     def __len__(self) -> int:
         return len(self.density)
-
-    @property
-    def log_weights(self) -> np.ndarray:
-        """Log importance weights (n,); the evidence is their sum over the number drawn."""
-        return self._log_weights
 
     def weights(self) -> np.ndarray:
         """Normalised weights (n,)."""
@@ -173,14 +169,12 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
     z, w = mixture.coordinates.from_latent(sample.z[use]), weights[use]
     share, pulls = mixture.shares(z)
     ndim = z.shape[1]
-    new_weights, means, roots = [], [], []
+    kept = []
     for k, own in enumerate(share * w):
         total, effective = own.sum(), kish(own)
         if effective < 2.0 * ndim + 2.0:
             if total > 1e-3:
-                new_weights.append(total)
-                means.append(mixture.means[k])
-                roots.append(mixture.roots[k])
+                kept.append((total, mixture.means[k], mixture.roots[k]))
             continue
         pull = own * pulls[k]
         mean = pull @ z / pull.sum()
@@ -189,26 +183,12 @@ def refit(mixture: Mixture, sample: WeightedSample) -> Mixture:
         # few effective draws: lean on the scale the component had
         trust = effective / (effective + 2.0 * ndim)
         scale = trust * scale + (1.0 - trust) * mixture.roots[k] @ mixture.roots[k].T
-        new_weights.append(total)
-        means.append(mean)
-        roots.append(np.linalg.cholesky(scale + 1e-12 * np.trace(scale) / ndim * np.eye(ndim)))
-    if not means:
+        kept.append((total, mean, np.linalg.cholesky(scale + 1e-12 * np.trace(scale) / ndim * np.eye(ndim))))
+    if not kept:
         return mixture
-    shares = np.maximum(np.array(new_weights) / np.sum(new_weights), 1e-3)
-    return Mixture(shares / shares.sum(), np.array(means), np.array(roots), mixture.coordinates)
-
-
-def defended(mixture: Mixture, share: float, inflation: float, prior: float = 0.0) -> Mixture | Defended:
-    """Add to every component a wide copy of itself, and the prior, so that no tail goes unseen.
-
-    Parameters
-    ----------
-    share : weight of all wide copies together.
-    inflation : factor on their widths.
-    prior : share of the prior.
-    """
-    wide = mixture.defended(share, inflation)
-    return Defended(wide, prior) if prior else wide
+    totals, means, roots = (np.array(a) for a in zip(*kept, strict=True))
+    shares = np.maximum(totals / np.sum(totals), 1e-3)
+    return Mixture(shares / shares.sum(), means, roots, mixture.coordinates)
 
 
 def split(mixture: Mixture, sample: WeightedSample) -> Mixture:

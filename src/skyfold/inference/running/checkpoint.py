@@ -8,7 +8,6 @@ uninterrupted run would use.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.posterior import Posterior
-
+from skyfold.whole_file import whole_file
 
 #: Which states of which methods a file holds; it grows when an older file cannot be gone on from.
 _FORMAT = 2
@@ -72,14 +71,9 @@ class Checkpoint:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            with open(temporary, "wb") as file:
-                arrays: dict[str, Any] = {k: np.asarray(v) for k, v in state.items()}
-                np.savez(file, fingerprint=np.array(self.fingerprint), format=np.array(_FORMAT), **arrays)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        arrays: dict[str, Any] = {k: np.asarray(v) for k, v in state.items()}
+        with whole_file(self.path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, fingerprint=np.array(self.fingerprint), format=np.array(_FORMAT), **arrays)
 
     def discard(self) -> None:
         """Delete the file: the run is over."""

@@ -21,8 +21,8 @@ class RunState:
     _kinds: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls) -> None:
-        own = cls.__annotations__
-        cls._kinds = {name: _NUMBERS.get(kind, np.array) for name, kind in own.items() if not kind.startswith("Class")}
+        own = {n: _NUMBERS.get(kind, np.array) for n, kind in cls.__annotations__.items()}
+        cls._kinds = {**getattr(cls, "_kinds", {}), **own}
 
     def __init__(self, **state: Any) -> None:
         for name, kind in self._kinds.items():

@@ -6,13 +6,13 @@ A file is written beside its final name and then renamed, so that a half-written
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.whole_file import whole_file
 from skyfold.xray.files.records import Arf, Pha, Rmf
 
 
@@ -181,13 +181,6 @@ def _write(path: str | os.PathLike[str], hdus: list[Any], overwrite: bool) -> Pa
         raise SkyfoldError(f"{path}: the file exists already. Give another name, or overwrite=True")
     if not path.parent.is_dir():
         raise SkyfoldError(f"{path}: the folder {path.parent} does not exist. Make it first")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(stream)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(temporary)
     return path
