@@ -66,9 +66,12 @@ class PublicNames(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         import skyfold
+        from skyfold.lazy import homes
 
         rows = []
-        for name, home in sorted(skyfold._HOMES.items()):
+        for name, home in sorted(homes("skyfold").items()):
+            if home == "skyfold":
+                continue
             role = "class" if inspect.isclass(getattr(skyfold, name)) else "func"
             rows.append((f"``sf.{name}``", f":py:{role}:`{home}.{name}`"))
         return _table(self, ("name", "described as"), rows)

@@ -24,7 +24,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 #: From the ground up. A name stands for a module or a folder; the longest that fits a module says where it is.
 CORE = (
-    "errors whole_file",
+    "errors whole_file lazy",
     "compiled compilation",
     "wording",
     "parameters priors quantiles",

@@ -147,7 +147,7 @@ def _kept(work: Work, numbers: np.ndarray, folder: Path | None, mark: str) -> di
             reason = f"that cannot be read ({path.name}: {type(problem).__name__}: {problem})"
         warnings.warn(f"{folder}: chunks {reason} are made anew.", SkyfoldWarning, stacklevel=2)
     found = work.chunk(numbers)
-    arrays: dict[str, Any] = {**found, "mark": np.array(digest)}
+    arrays: dict[str, Any] = {**found, "mark": np.array(digest), "version": np.array(_VERSION)}
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
     return found

@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from skyfold.errors import NonFiniteModelWarning, SkyfoldError
+from skyfold.inference.running import Checkpoint, Draws, Method, Progress, fingerprint
+from skyfold.posterior import Posterior
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.inference.auto import Auto
-    from skyfold.inference.chees import ChEES
-    from skyfold.inference.ensembles import AIES, ESS
-    from skyfold.inference.hmc import HMC
-    from skyfold.inference.laplace import Laplace
-    from skyfold.inference.maximum import MAP, MLE
-    from skyfold.inference.meads import MEADS
-    from skyfold.inference.mgvi import MGVI, GeoVI
-    from skyfold.inference.nested import Nested
-    from skyfold.inference.nested_sampling.dynesty import Dynesty
-    from skyfold.inference.nested_sampling.nautilus import Nautilus
-    from skyfold.inference.nested_sampling.ultranest import UltraNest
-    from skyfold.inference.nuts import NUTS
-    from skyfold.inference.pathfinder import Pathfinder
-    from skyfold.inference.running import Draws, Method
-    from skyfold.inference.smc import SMC
-    from skyfold.inference.vi import VI
-    from skyfold.posterior import Posterior
-
-    #: Every method is one: this is checked with the types.
-    _ALL: tuple[type[Method], ...] = (
-        *(AIES, ESS, HMC, MAP, MEADS, MGVI, MLE, NUTS, SMC, VI, Auto, ChEES, Dynesty, GeoVI, Laplace, Nautilus, Nested),
-        *(Pathfinder, UltraNest),
-    )
 
 #: Where each method lives, by the name that `Posterior.fit` takes.
 METHODS = {
@@ -73,8 +49,6 @@ def find(method: str | Method) -> Method:
     if callable(method) and not isinstance(method, type):
         return method
     if isinstance(method, str) and method in METHODS:
-        import importlib
-
         module, name = METHODS[method]
         found: Method = getattr(importlib.import_module(module), name)()
         return found
@@ -92,8 +66,6 @@ def run(
     checkpoint: str | Path | None = None,
 ) -> Draws:
     """Run a method on a posterior; see `Posterior.fit`."""
-    from skyfold.inference.running import Checkpoint, Progress, fingerprint
-
     settings = find(method)
     if posterior.ndim == 0:
         raise SkyfoldError("Nothing is free in this posterior: give at least one parameter a prior.")

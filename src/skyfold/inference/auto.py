@@ -15,7 +15,7 @@ from skyfold.inference.frames.unit_or_normal import Laplace
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.ridges import probe
 from skyfold.inference.importance.rounds import Adaptation
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.modes import best_of
@@ -30,7 +30,7 @@ _RISE = 10.0
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(Method):
     """Mode search, adaptive importance sampling, SMC in few dimensions and NUTS as the fallbacks.
 
     Parameters

@@ -24,7 +24,7 @@ from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.populations import of_walkers
 from skyfold.inference.convergence.walker_history import integrated_time, judge
 from skyfold.inference.frames.whitened import Bend, FramedRun, log_density
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
@@ -38,7 +38,7 @@ MOST_DIMENSIONS = 200
 
 
 @dataclass(frozen=True)
-class AIES:
+class AIES(Method):
     """Affine-invariant ensemble sampler with stretch and differential-evolution moves.
 
     What emcee and XSPEC's chain command do, with the judgement left to the method: it stops when it is long enough.

@@ -26,7 +26,7 @@ from skyfold.inference.density import evaluate
 from skyfold.inference.frames import unit_or_normal
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.kernel import Kernel
@@ -42,7 +42,7 @@ _EDGE = 8.2
 
 
 @dataclass(frozen=True)
-class Laplace:
+class Laplace(Method):
     """Normal approximations at the modes.
 
     Parameters

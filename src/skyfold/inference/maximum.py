@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.highest import first_look, highest
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes, joined
@@ -26,7 +26,7 @@ _DEGENERATE = 1e-10
 
 
 @dataclass(frozen=True)
-class MLE:
+class MLE(Method):
     """Maximum of the likelihood inside the prior's support.
 
     Parameters

@@ -30,7 +30,7 @@ from skyfold.inference.importance.judged import (
     walked,
     weigh,
 )
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, RunState
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.quasirandom import normal_points
 from skyfold.posterior import Posterior
@@ -57,7 +57,7 @@ class _Moving(RunState):
 
 
 @dataclass(frozen=True)
-class MGVI:
+class MGVI(Method):
     """Metric Gaussian variational inference.
 
     Samples come in antithetic pairs and keep their base draws from round to round, so that the rounds converge: they

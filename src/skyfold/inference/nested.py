@@ -26,7 +26,7 @@ from skyfold.inference.nested_sampling.families import dependence, evidence_erro
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.prior_volume import alive, insertion_pvalue, log_evidence, log_volumes
 from skyfold.inference.nested_sampling.unit_cube import require_cube
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, RunState
 from skyfold.posterior import Posterior
 
 #: Prior draws per live point after which the search for points of finite likelihood is given up.
@@ -37,7 +37,7 @@ _REMEMBERED, _LONGEST, _FALL, _FORGOTTEN = 0.5, 4, 0.1, 0.3
 
 
 @dataclass(frozen=True)
-class Nested:
+class Nested(Method):
     """Nested slice sampling (Yallup, Kroupa & Handley 2026, arXiv:2601.23252; BlackJAX): draws and the evidence.
 
     Parameters

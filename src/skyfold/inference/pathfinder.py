@@ -26,7 +26,7 @@ from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend, Frame, log_density
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k, pareto_smoothed
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.maxima import Modes
 from skyfold.inference.search.quasirandom import normal_points
@@ -49,7 +49,7 @@ _GAIN, _LINE_STEPS = 1e-9, 30
 
 
 @dataclass(frozen=True)
-class Pathfinder:
+class Pathfinder(Method):
     """Multi-path Pathfinder.
 
     Parameters

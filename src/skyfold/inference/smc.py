@@ -25,7 +25,16 @@ from skyfold.inference.density import evaluate
 from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import systematic
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, RunState, check_positive
+from skyfold.inference.running import (
+    NO_CHECKPOINT,
+    Checkpoint,
+    Clock,
+    Draws,
+    Method,
+    Progress,
+    RunState,
+    check_positive,
+)
 from skyfold.inference.search.modes import best_of
 from skyfold.inference.search.scoring import climb, refine
 from skyfold.inference.search.screening import choose_starts
@@ -38,7 +47,7 @@ _STUCK = 1e-14
 
 
 @dataclass(frozen=True)
-class SMC:
+class SMC(Method):
     """Adaptive tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006).
 
     It needs no search for modes, follows several of them, and gives the evidence. Gradients serve in the end only, to

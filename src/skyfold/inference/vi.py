@@ -34,7 +34,7 @@ from skyfold.inference.importance.judged import (
     walked,
     weigh,
 )
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress
 from skyfold.inference.search.landscape import landscape
 from skyfold.inference.search.modes import MOST_UNSEEN
 from skyfold.inference.search.quasirandom import normal_points
@@ -52,7 +52,7 @@ _DEFAULTS = {
 
 
 @dataclass(frozen=True)
-class VI:
+class VI(Method):
     """Variational inference.
 
     Stops when the ELBO, averaged over 50 steps, has not risen by more than `tolerance` (or by its own standard error,

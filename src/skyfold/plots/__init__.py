@@ -12,14 +12,12 @@ import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from skyfold.posterior import Posterior
+from skyfold.results.result import Result
+from skyfold.results.tables import PlotTable
 from skyfold.wording import unknown_name
-
-if TYPE_CHECKING:
-    from skyfold.posterior import Posterior
-    from skyfold.results.result import Result
-    from skyfold.results.tables import PlotTable
 
 #: Module of each figure; it has the numbers (`table`) and the options that change them (`DEFAULTS`).
 FIGURES = {

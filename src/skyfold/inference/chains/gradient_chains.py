@@ -30,7 +30,7 @@ from skyfold.inference.convergence.mixing import (
     measure,
 )
 from skyfold.inference.frames.whitened import Bend, Frame, FramedRun, log_density
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.landscape import Landscape, landscape
 from skyfold.inference.search.scattered_starts import about_modes, entered
 from skyfold.kernel import Kernel
@@ -45,7 +45,7 @@ _RESTARTS = 2
 
 
 @dataclass(frozen=True)
-class GradientChains:
+class GradientChains(Method):
     """Settings that `NUTS` and `HMC` share, and their run.
 
     ``transition`` is a hashable function of (density, states, step size, key, whether to adapt it, target) that makes

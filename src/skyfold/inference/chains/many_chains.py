@@ -21,7 +21,7 @@ from skyfold.inference.convergence.chain_draws import judged_chains
 from skyfold.inference.convergence.mixing import complaints
 from skyfold.inference.convergence.walker_history import judge
 from skyfold.inference.frames.whitened import Bend, FramedRun, log_density
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress, check_positive
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress, check_positive
 from skyfold.inference.search.scattered_starts import scatter
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
@@ -31,7 +31,7 @@ CHUNK, GROUPS = 50, 4
 
 
 @dataclass(frozen=True)
-class ManyChains:
+class ManyChains(Method):
     """Settings that `ChEES` and `MEADS` share, and their run.
 
     ``tuner`` makes the state of all chains and of what they tune, and steps; every ``thin``-th draw is kept.

@@ -11,7 +11,7 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.unit_cube import Cube, require_package, to_latent
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress
 from skyfold.posterior import Posterior
 
 #: Dimensions from which on dynesty would take random walks, and slice steps per dimension that are taken instead. With
@@ -20,7 +20,7 @@ _WALKS, _SWEEPS = 8, 4
 
 
 @dataclass(frozen=True)
-class Dynesty:
+class Dynesty(Method):
     """Nested sampling within ellipsoids around the live points (Speagle 2020, MNRAS 493, 3132).
 
     dynesty asks for one likelihood after the other, so that nothing is gained from vectorisation.

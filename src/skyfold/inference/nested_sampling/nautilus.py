@@ -9,12 +9,12 @@ import numpy as np
 
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.unit_cube import Cube, checkpoint_folder, require_package, to_latent
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress
 from skyfold.posterior import Posterior
 
 
 @dataclass(frozen=True)
-class Nautilus:
+class Nautilus(Method):
     """Importance nested sampling with regions learnt by neural networks (Lange 2023, MNRAS 525, 3181).
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from skyfold.inference.nested_sampling.finish import weighted_draws
 from skyfold.inference.nested_sampling.unit_cube import Cube, checkpoint_folder, require_package, to_latent
-from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Progress
+from skyfold.inference.running import NO_CHECKPOINT, Checkpoint, Clock, Draws, Method, Progress
 from skyfold.posterior import Posterior
 
 #: Points that are drawn and evaluated together.
@@ -20,7 +20,7 @@ _TOGETHER = 128
 
 
 @dataclass(frozen=True)
-class UltraNest:
+class UltraNest(Method):
     """Reactive nested sampling within regions of ellipsoids around the live points (Buchner 2021, JOSS 6, 3001).
 
     Up to `max_region` dimensions points are drawn from the region, beyond by slice steps along differences of live

@@ -1,0 +1,36 @@
+"""Public names of the package and where they live; they are imported when first asked for."""
+
+from skyfold.gammaray import models as models
+from skyfold.gammaray import plots as plots
+from skyfold.gammaray.disk import Disk as Disk
+from skyfold.gammaray.field import GaussianField as GaussianField
+from skyfold.gammaray.harmonics import Harmonics as Harmonics
+from skyfold.gammaray.healpix import downgrade as downgrade
+from skyfold.gammaray.healpix import read_map as read_map
+from skyfold.gammaray.maps import CountsMap as CountsMap
+from skyfold.gammaray.nfw import NFWSquared as NFWSquared
+from skyfold.gammaray.pixels import Pixels as Pixels
+from skyfold.gammaray.plate_carree import bulge as bulge
+from skyfold.gammaray.plate_carree import read_plate_carree as read_plate_carree
+from skyfold.gammaray.point_sources import PointSources as PointSources
+from skyfold.gammaray.point_sources import point_source_log_likelihood as point_source_log_likelihood
+from skyfold.gammaray.psf import DoubleKing as DoubleKing
+from skyfold.gammaray.psf import Gaussian as Gaussian
+from skyfold.gammaray.psf import King as King
+from skyfold.gammaray.psf import LatPsf as LatPsf
+from skyfold.gammaray.psf import Psf as Psf
+from skyfold.gammaray.regions import Band as Band
+from skyfold.gammaray.regions import Disc as Disc
+from skyfold.gammaray.regions import Discs as Discs
+from skyfold.gammaray.regions import Region as Region
+from skyfold.gammaray.rho import fraction_distribution as fraction_distribution
+from skyfold.gammaray.simulation import Sources as Sources
+from skyfold.gammaray.simulation import simulate as simulate
+from skyfold.gammaray.simulation import simulate_with_sources as simulate_with_sources
+from skyfold.gammaray.source_counts import BrokenPowerLaw as BrokenPowerLaw
+from skyfold.gammaray.source_counts import LogNormalCounts as LogNormalCounts
+from skyfold.gammaray.templates import Blend as Blend
+from skyfold.gammaray.templates import Isotropic as Isotropic
+from skyfold.gammaray.templates import Mixture as Mixture
+from skyfold.gammaray.templates import SkyTemplate as SkyTemplate
+from skyfold.gammaray.templates import Template as Template
