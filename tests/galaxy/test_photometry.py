@@ -291,3 +291,23 @@ def test_density_has_the_right_gradient_and_is_finite_over_the_prior():
     np.testing.assert_allclose(np.asarray(gradient(z)), fd, rtol=1e-4, atol=1e-4)
     for point in (8.0 * np.ones(7), -8.0 * np.ones(7), np.array([3.0, -8, 8, -8, 8, 0, 0])):
         assert np.all(np.isfinite(np.asarray(gradient(point))))
+
+
+def test_a_galaxy_has_one_redshift_and_a_distance_that_is_a_number():
+    ssp, sfh = synthetic(), DelayedTau(10.0, 1.0, 5.0)
+    assert Galaxy(ssp, sfh, redshift=0.0, distance=1e4 * u.kpc, age=1e10 * u.yr).age == pytest.approx(10.0)
+    for wrong in (
+        {"distance": sf.Uniform(1.0, 2.0)},
+        {"distance": [1.0, 2.0]},
+        {"age": sf.Uniform(1, 2)},
+        {"age": -1.0},
+    ):
+        with pytest.raises(SkyfoldError, match="no positive number of"):
+            Galaxy(ssp, sfh, redshift=0.1, **wrong)
+    with pytest.raises(SkyfoldError, match="must be in 'Mpc'"):
+        Galaxy(ssp, sfh, redshift=0.1, distance=1.0 * u.s)
+    for array in ([0.1, 0.2], sf.Uniform(np.array([0.1, 0.2]), 1.0)):
+        with pytest.raises(SkyfoldError, match="the redshift is an array"):
+            Galaxy(ssp, sfh, redshift=array)
+    with pytest.raises(SkyfoldError, match="absolute=True"):
+        Galaxy(ssp, sfh, redshift=0.0, distance=1e-5)

@@ -85,3 +85,31 @@ def test_nuisances_of_a_spectrum_are_shown_at_their_best() -> None:
     assert drawn.std(axis=0).mean() == pytest.approx(10.0, rel=0.05)
     plain = galaxy.Spectroscopy(wave, 1e4 * tilt, np.full(200, 10.0), 2000.0, sigma_v=100.0)
     assert plain.mean(flat) is flat
+
+
+def test_degrees_of_freedom_count_data_that_are_there_and_a_mass_that_was_integrated_out(tmp_path) -> None:
+    """Five bands, of which one is missing; one free parameter, and with a free mass two."""
+    curves = [
+        galaxy.Filter(f"f{i}", [4e3 + 900 * i, 4.5e3 + 900 * i, 5e3 + 900 * i], [0.0, 1.0, 0.0]) for i in range(5)
+    ]
+    ssp, dust = galaxy.synthetic_ssp(n_met=3, n_age=21, n_wave=200), galaxy.PowerLawDust(sf.Uniform(0.0, 2.0))
+    model = galaxy.Galaxy(ssp, galaxy.ConstantSFH(0.0, 5.0), 0.0, dust, redshift=0.1)
+    flux = 1e10 * np.asarray(
+        galaxy.Photometry(curves, LIGHT, LIGHT).predict(model.with_values({"dust_powerlaw.Av": 1.0}))
+    )
+    bands = galaxy.Photometry(curves, np.where(np.arange(5) == 2, np.nan, flux), 0.05 * flux)
+    marginal = sf.Posterior((model, galaxy.MassMarginal(bands))).fit("laplace", seed=0, progress=False)
+    assert (marginal.statistic["n_data"], marginal.statistic["dof"]) == (4, 2)
+    assert marginal.goodness.p_value > 0.01 and "(4 data)" in str(marginal)
+    heavy = galaxy.Galaxy(ssp, galaxy.ConstantSFH(begin=5.0), 0.0, dust, redshift=0.1)
+    free = sf.Posterior((heavy, bands)).fit("laplace", seed=0, progress=False)
+    assert (free.statistic["n_data"], free.statistic["dof"]) == (4, 2)
+    # a band that is missing is shown as nothing, not as a flux of zero
+    for result in (marginal, free):
+        table = result.plot_data("spectrum")
+        for name in ("data", "residual", "ratio", "error_low"):
+            assert np.isnan(table[name][2]) and np.all(np.isfinite(np.delete(table[name], 2)))
+        assert np.all(np.isfinite(table["best"]))
+        result.plot_spectrum()
+    free.save(tmp_path / "fit.nc")
+    assert sf.Result.load(tmp_path / "fit.nc").statistic == free.statistic

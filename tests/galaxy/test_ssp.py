@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import astropy.units as u
 import h5py
 import numpy as np
 import pytest
@@ -23,6 +24,39 @@ def test_round_trip_with_an_age_of_zero(tmp_path):
         np.testing.assert_allclose(getattr(again, field), getattr(ssp, field), rtol=1e-12)
     assert again.ages[0] == 0.0
     assert again.name == "grid"
+
+
+def test_what_is_written_is_read_with_its_conventions(tmp_path):
+    ssp = made(solar_z=0.02, lsun=3.9e33)
+    ssp.write(tmp_path / "grid.h5")
+    again = SSP.read(tmp_path / "grid.h5")
+    assert (again.solar_z, again.lsun) == (0.02, 3.9e33)
+    assert SSP.read(tmp_path / "grid.h5", solar_z=0.0142, lsun=3.8e33).lsun == 3.8e33
+    np.testing.assert_allclose(again.ionising, ssp.ionising, rtol=1e-12)
+    assert again.content_hash() == ssp.content_hash()
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        file.attrs["solar_z"] = -0.02
+    with pytest.raises(FileFormatError, match=r"grid\.h5: the attribute 'solar_z' is -0.02"):
+        SSP.read(tmp_path / "grid.h5")
+
+
+def test_units_of_arrays_and_data_sets_are_converted_or_refused(tmp_path):
+    wave = arrays()["wave"]
+    assert made(wave=wave / 10.0 * u.nm).wave[0] == pytest.approx(wave[0])
+    for wrong in ({"wave": wave * u.s}, {"flux": arrays()["flux"] * u.Jy}, {"ages": arrays()["ages"] * u.Myr}):
+        with pytest.raises(SkyfoldError, match="must be in"):
+            made(**wrong)
+    with pytest.raises(FileFormatError, match="finite and not negative"):
+        made(flux=np.ma.masked_less(arrays()["flux"] * np.arange(50.0), 1e-16))
+    made().write(tmp_path / "grid.h5")
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        file["ssp_wave"][...] = wave / 1e4
+        file["ssp_wave"].attrs["unit"] = "um"
+    np.testing.assert_allclose(SSP.read(tmp_path / "grid.h5").wave, wave)
+    with h5py.File(tmp_path / "grid.h5", "a") as file:
+        file["ssp_flux"].attrs["unit"] = "Lsun/Angstrom"
+    with pytest.raises(FileFormatError, match="'ssp_flux' says that it is in 'Lsun/Angstrom'"):
+        SSP.read(tmp_path / "grid.h5")
 
 
 def test_the_solar_offset_is_explicit(tmp_path):

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy.galaxy import NJY
-from skyfold.galaxy.ssp import LIGHT
 
+#: Speed of light, Angstrom/s, and erg/s/cm^2/Hz in a nJy.
+LIGHT, NJY = 2.99792458e18, 1e-32
 #: Flux density of AB magnitude 0, Jy.
 AB_JY = 3631.0
 #: Units of flux densities, in nJy; those that depend on the wavelength, and magnitudes, are not mere factors.

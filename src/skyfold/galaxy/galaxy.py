@@ -11,15 +11,18 @@ import numpy as np
 
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy.columns import NJY, plain
 from skyfold.galaxy.metallicity import ConstantMetallicity, Metallicity
 from skyfold.galaxy.sfh.base import StarFormationHistory
 from skyfold.galaxy.sfh.weights import age_weights
 from skyfold.galaxy.ssp import LIGHT, LYMAN_LIMIT, SSP, SSPWarning
-from skyfold.parameters import Parameter, Value, is_symbol, parameter
+from skyfold.parameters import Parameter, Value, is_symbol, parameter, shape_of
 from skyfold.priors import Prior
 
-#: Centimetres in a Mpc, and erg/s/cm^2/Hz in a nJy.
-MPC, NJY = 3.0856775814913673e24, 1e-32
+#: Distance in Mpc below which there is no galaxy: the ten parsecs of absolute magnitudes.
+_NEAREST = 1e-4
+#: Centimetres in a Mpc.
+MPC = 3.0856775814913673e24
 
 
 class Galaxy(Component):
@@ -45,7 +48,7 @@ class Galaxy(Component):
         that ionises is gone but for what escapes. None for none.
     redshift : redshift.
     distance : luminosity distance, Mpc; default that of the cosmology (`skyfold.galaxy.cosmology`) at the redshift. At
-        redshift 0 it must be given; ``distance=1e-5`` (10 pc) makes magnitudes absolute.
+        redshift 0 it must be given. Absolute magnitudes are those of ``magnitudes(model, filters, absolute=True)``.
     age : age of the Universe at the redshift, Gyr; default that of the cosmology.
 
     Raises
@@ -92,8 +95,7 @@ class Galaxy(Component):
         self.metallicity = metallicity
         self.dust, self.emission, self.igm, self.nebular = dust, emission, igm, nebular
         self.redshift = redshift
-        self.distance = None if distance is None else float(distance)
-        self.age = None if age is None else float(age)
+        self.distance, self.age = _given("distance", distance, "Mpc"), _given("age", age, "Gyr")
 
     def __check_init__(self) -> None:
         if not isinstance(self.ssp, SSP):
@@ -114,11 +116,21 @@ class Galaxy(Component):
         if self.emission is not None and self.dust is None:
             raise SkyfoldError("Galaxy: dust that absorbs nothing sends nothing out; give dust= to emission=.")
         lowest = self.redshift.prior.support()[0] if isinstance(self.redshift, Parameter) else self.redshift
+        if shape_of(self.redshift):
+            raise SkyfoldError(
+                f"Galaxy: the redshift is an array of the shape {shape_of(self.redshift)}; a galaxy has one. Make a "
+                "galaxy for each, or fit a table of them with galaxy.fit_catalog."
+            )
+        if self.distance is not None and self.distance < _NEAREST and self.age is None:
+            raise SkyfoldError(
+                f"Galaxy: a distance of {self.distance:g} Mpc is that of absolute magnitudes, and its stars would grow "
+                "as old as today. Use galaxy.magnitudes(model, filters, absolute=True), or give the age= of the "
+                "Universe at the true redshift, as galaxy.age(z) tells."
+            )
         if not is_symbol(lowest) and np.min(lowest) <= 0 and self.distance is None:
             raise SkyfoldError(
                 f"Galaxy: the redshift may be {np.min(lowest):g}, where its distance does not follow from it; give "
-                f"distance= "
-                "in Mpc (1e-5 for absolute magnitudes), or a prior above 0."
+                "distance= in Mpc, or a prior above 0."
             )
         self._warn_of_edges()
 
@@ -264,6 +276,19 @@ class Galaxy(Component):
         optional = ((f, getattr(self, f)) for f in ("dust", "emission", "igm", "nebular"))
         parts += [f"{f}={part!r}" for f, part in optional if part is not None]
         return f"galaxy({', '.join(parts)})"
+
+
+def _given(what: str, value: Any, unit: str) -> float | None:
+    """A distance or an age that is known; a number of `unit`, or an astropy quantity."""
+    if value is None:
+        return None
+    number = np.nan if is_symbol(value) or isinstance(value, Prior) else plain(f"Galaxy: {what}=", value, unit)
+    if np.ndim(number) or not 0.0 < number < np.inf:
+        raise SkyfoldError(
+            f"Galaxy: {what}={value!r} is no positive number of {unit}. It has no prior: where it is free, leave it "
+            "out and give the redshift a prior, or let log_mass take up the uncertainty of the distance."
+        )
+    return float(number)
 
 
 def absorbed(wave: jax.Array, light: jax.Array, left: jax.Array) -> jax.Array:

@@ -74,6 +74,7 @@ class FreeScale(Likelihood):
 
     independent: ClassVar[bool] = False
     statistic_name: ClassVar[str] = "chi2"
+    integrated: ClassVar[int] = 1
     data: Any
     sigma: Any
     norm: Any
@@ -83,6 +84,10 @@ class FreeScale(Likelihood):
         there = np.isfinite(self.sigma)
         self.data = np.where(there, np.asarray(data, dtype=np.float64), 0.0)
         self.norm = np.where(there, -np.log(np.where(there, self.sigma, 1.0)) - 0.5 * np.log(2 * np.pi), 0.0)
+
+    @property
+    def n_measured(self) -> int:
+        return int(np.isfinite(self.sigma).sum())
 
     def sums(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Sums of f^2/sigma^2 and f d/sigma^2 over the last axis of expected data f (..., n)."""
@@ -94,7 +99,7 @@ class FreeScale(Likelihood):
         return jnp.sum(((self.data - expected) / self.sigma) ** 2, axis=-1)
 
     def expected_statistic(self, expected: np.ndarray) -> tuple[float, float]:
-        n = int(np.isfinite(self.sigma).sum()) - 1
+        n = self.n_measured - self.integrated
         return float(n), float(np.sqrt(2.0 * n))
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:

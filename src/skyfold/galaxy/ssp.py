@@ -14,13 +14,12 @@ import numpy as np
 
 from skyfold.compiled.annotation import Annotation
 from skyfold.errors import FileFormatError, SkyfoldError, SkyfoldWarning
+from skyfold.galaxy.columns import LIGHT, plain
 
 #: Nominal luminosity of the Sun, erg/s (IAU 2015, resolution B3).
 LSUN = 3.828e33
 #: Solar metal fraction (Asplund et al. 2009, ARA&A 47, 481), proto-solar as FSPS and MIST take it.
 ZSUN = 0.0142
-#: Speed of light, Angstrom/s.
-LIGHT = 2.99792458e18
 #: Planck's constant, erg s.
 PLANCK = 6.62607015e-27
 #: Ionisation edge of hydrogen, Angstrom.
@@ -98,8 +97,8 @@ class SSP(eqx.Module):
         path: str | os.PathLike[str],
         *,
         metallicity: str = "log10 Z",
-        solar_z: float = ZSUN,
-        lsun: float = LSUN,
+        solar_z: float | None = None,
+        lsun: float | None = None,
         name: str | None = None,
     ) -> Self:
         """Read a grid in the HDF5 layout of DSPS.
@@ -112,8 +111,10 @@ class SSP(eqx.Module):
         path : file.
         metallicity : what ``ssp_lgmet`` holds: ``"log10 Z"`` (the layout's own rule) or ``"log10 Z/Zsun"``.
         solar_z : metal fraction of the Sun in the tracks of this grid (0.0142 MIST, 0.0152 PARSEC, 0.019 Padova,
-            0.02 BC03 and PEGASE).
-        lsun : luminosity of the Sun that the fluxes are in, erg/s.
+            0.02 BC03 and PEGASE). Default: what the file says, as those of `write` do (attribute ``solar_z``), else
+            0.0142.
+        lsun : luminosity of the Sun that the fluxes are in, erg/s. Default: what the file says (``lsun_erg_s``), else
+            3.828e33.
         name : shown in tables; default the file's name.
 
         Raises
@@ -132,10 +133,18 @@ class SSP(eqx.Module):
             raise FileFormatError(f"{path}: there is no such file. Name a grid of populations in the layout of DSPS.")
         try:
             with h5py.File(path) as file:
-                held = {key: np.asarray(file[key]) for key in file if isinstance(file[key], h5py.Dataset)}
-                notes = tuple((str(k), str(v)) for k, v in file.attrs.items())
-        except OSError as error:
-            raise FileFormatError(f"{path}: not an HDF5 file ({error}). Name a grid in the layout of DSPS.") from error
+                held = {key: _dataset(path, key, file[key]) for key in file if isinstance(file[key], h5py.Dataset)}
+                said = dict(file.attrs)
+        except FileFormatError:
+            raise
+        except Exception as error:
+            # a damaged file breaks h5py in many ways
+            raise FileFormatError(
+                f"{path}: not an HDF5 file, or a damaged one ({error}). Name a grid in the layout of DSPS."
+            ) from error
+        solar_z = _said(path, "solar_z", said, ZSUN) if solar_z is None else solar_z
+        lsun = _said(path, "lsun_erg_s", said, LSUN) if lsun is None else lsun
+        notes = tuple((str(k), str(v)) for k, v in said.items())
         for key in ("ssp_lgmet", "ssp_lg_age_gyr", "ssp_wave", "ssp_flux"):
             if key not in held:
                 raise FileFormatError(
@@ -203,7 +212,13 @@ class SSP(eqx.Module):
         """
         origin = origin or Origin(name)
         where = str(origin.path or origin.name)
-        w, f = _axis(where, "wavelengths", wave), np.asarray(flux, dtype=np.float64)
+        for what, value in (("solar_z", solar_z), ("lsun", lsun)):
+            if not 0.0 < float(value) < np.inf:
+                raise FileFormatError(f"{where}: {what} = {value!r}; it must be a positive number.")
+        w, f = (
+            _axis(where, "wavelengths", plain(f"{where}: the wavelengths", wave, "Angstrom")),
+            _plain(where, "flux", flux),
+        )
         t = _axis(where, "ages", _converted(where, "age", age, ages, _AGES))
         z = _axis(
             where, "metallicities", _converted(where, "metallicity", metallicity, metallicities, _METALS, solar_z)
@@ -224,7 +239,7 @@ class SSP(eqx.Module):
             f = f * w**2 / LIGHT
         elif flux_unit != "Lsun/Hz":
             raise SkyfoldError(f"flux_unit = {flux_unit!r} is not known; it is 'Lsun/Hz' or 'Lsun/Angstrom'.")
-        left = None if mass_remaining is None else np.asarray(mass_remaining, dtype=np.float64)
+        left = None if mass_remaining is None else _plain(where, "remaining mass", mass_remaining)
         if left is not None and (left.shape != f.shape[:2] or not np.all((left >= 0) & (left <= 1.0 + 1e-6))):
             raise FileFormatError(
                 f"{where}: the remaining mass must be a fraction 0 to 1 of shape {f.shape[:2]}; it has the shape "
@@ -233,7 +248,11 @@ class SSP(eqx.Module):
         _check(where, w, t, z, f)
         line_wave = line_luminosity = None
         if lines is not None:
-            line_wave, line_luminosity = (np.asarray(x, dtype=np.float64) for x in lines)
+            line_wave = plain(f"{where}: the wavelengths of the lines", lines[0], "Angstrom")
+            line_luminosity = _plain(where, "luminosity of the lines", lines[1])
+            for what, numbers in (("wavelengths", line_wave), ("luminosities", line_luminosity)):
+                if not np.all(np.isfinite(numbers) & (numbers > 0 if what == "wavelengths" else numbers >= 0)):
+                    raise FileFormatError(f"{where}: the {what} of the lines must be finite and not negative.")
             if line_luminosity.shape != (*f.shape[:2], len(line_wave)):
                 raise FileFormatError(
                     f"{where}: the line luminosities have the shape {line_luminosity.shape}, which does not fit "
@@ -324,6 +343,14 @@ def _ionising(wave: np.ndarray, flux: np.ndarray, lsun: float) -> np.ndarray:
     return lsun / PLANCK * np.trapezoid(own / grid, grid, axis=-1)
 
 
+#: Units of the data sets of the layout, as an attribute may state them; the first is shown.
+_LAYOUT = {
+    "ssp_wave": ("angstrom", "aa", "angstroms", "a"),
+    "ssp_emline_wave": ("angstrom", "aa", "angstroms", "a"),
+    "ssp_flux": ("lsun/hz/msun", "lsun/hz", "lsun/(hzmsun)", "lsunhz-1msun-1"),
+    "ssp_lg_age_gyr": ("log10(gyr)", "dex(gyr)", "loggyr", "lggyr", "log10gyr"),
+    "ssp_lgmet": ("log10(z)", "dex", "log10z", "logz"),
+}
 _AGES = {
     "Gyr": lambda x, _: x,
     "yr": lambda x, _: x / 1e9,
@@ -342,7 +369,42 @@ def _converted(where: str, what: str, unit: str, given: Any, known: dict[str, An
     if unit not in known:
         raise SkyfoldError(f"{where}: {what} = {unit!r} is not known; it is one of {', '.join(map(repr, known))}.")
     with np.errstate(divide="ignore", over="ignore"):
-        return np.asarray(known[unit](np.asarray(given, dtype=np.float64), solar))
+        return np.asarray(known[unit](_plain(where, what, given), solar))
+
+
+def _plain(where: str, what: str, given: Any) -> np.ndarray:
+    """Numbers whose unit an argument states; NaN where masked."""
+    return plain(f"{where}: the {what}, whose unit is said by an argument,", given)
+
+
+def _dataset(path: Path, key: str, data: Any) -> Any:
+    """Numbers of a data set in the unit of the layout, which it may state in an attribute."""
+    stated = next((data.attrs[k] for k in ("unit", "units") if k in data.attrs), None)
+    stated = stated.decode() if isinstance(stated, bytes) else stated
+    if stated is None or key not in _LAYOUT or str(stated).replace(" ", "").lower() in _LAYOUT[key]:
+        return np.asarray(data)
+    if not key.endswith("_wave"):
+        raise FileFormatError(
+            f"{path}: the data set '{key}' says that it is in '{stated}', and is in {_LAYOUT[key][0]} in the layout of "
+            "DSPS. Convert it, or go through SSP.from_arrays."
+        )
+    import astropy.units as u
+
+    try:
+        return u.Quantity(np.asarray(data), str(stated)).to_value(u.AA, u.spectral())
+    except (ValueError, TypeError, u.UnitConversionError) as problem:
+        raise FileFormatError(f"{path}: the data set '{key}' is in '{stated}', which is no wavelength.") from problem
+
+
+def _said(path: Path, key: str, said: dict[str, Any], default: float) -> float:
+    """A number that a file states of itself."""
+    try:
+        value = float(said.get(key, default))
+    except (TypeError, ValueError):
+        value = np.nan
+    if not 0.0 < value < np.inf:
+        raise FileFormatError(f"{path}: the attribute '{key}' is {said[key]}; it must be a positive number.")
+    return value
 
 
 def _axis(where: str, what: str, given: Any) -> np.ndarray:

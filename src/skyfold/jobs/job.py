@@ -111,10 +111,11 @@ class Job(ABC):
             if not math.isfinite(value):
                 raise _not_finite(posterior, name, value, self.hint)
         for name, value in values.items() if len(values) > 1 else ():
-            observation = posterior.pairs[name][1]
-            say(f"{name}: {observation.likelihood.statistic_name} {value:.2f} for {observation.n_data} data")
+            own = posterior.pairs[name][1].likelihood
+            say(f"{name}: {own.statistic_name} {value:.2f} for {own.n_measured} data")
         total = sum(values.values())
-        say(f"{posterior.statistic_name} {total:.2f} for {posterior.n_data} data")
+        n_data = sum(o.likelihood.n_measured for _, o in posterior.pairs.values())
+        say(f"{posterior.statistic_name} {total:.2f} for {n_data} data")
         if self.folder is not None:
             with written_whole(self.folder, _own_files()) as folder:
                 _write_json(folder / "summary.json", _fixed_summary(posterior, values, self.seed, load))
@@ -167,8 +168,8 @@ def _fixed_summary(posterior: Posterior, values: dict[str, float], seed: int, lo
     from skyfold.results.description import Description
 
     known = Description.of(posterior)
-    n_data = posterior.n_data
-    statistic = {"name": posterior.statistic_name, "value": sum(values.values()), "n_data": n_data, "dof": n_data}
+    value, n_data = sum(values.values()), known.n_measured
+    statistic = {"name": posterior.statistic_name, "value": value, "n_data": n_data, "dof": known.dof}
     return {
         "statistic": {**statistic, "observations": values},
         "parameters": {},

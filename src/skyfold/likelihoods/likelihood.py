@@ -18,14 +18,21 @@ class Likelihood(eqx.Module):
 
     The class attribute ``independent`` says whether the data are conditionally independent given the model, ``cheap``
     whether hundreds of replicated data sets can be drawn and compared while a user waits for a table, ``residual_kind``
-    what its residuals are: ``"pearson"``, (data - model) / error, or ``"deviance"``.
+    what its residuals are: ``"pearson"``, (data - model) / error, or ``"deviance"``, ``integrated`` how many free
+    scales of the model are integrated out, which a fit pays with a degree of freedom each.
     """
 
     independent: ClassVar[bool] = True
     cheap: ClassVar[bool] = True
     residual_kind: ClassVar[str] = "pearson"
+    integrated: ClassVar[int] = 0
     data: eqx.AbstractVar[Any]
     statistic_name: eqx.AbstractClassVar[str]
+
+    @property
+    def n_measured(self) -> int:
+        """Number of data that are there: the arrays may have places for missing ones."""
+        return int(np.size(self.data))
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
         """Log-likelihood of each datum, normalisation included."""

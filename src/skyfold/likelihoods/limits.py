@@ -58,6 +58,10 @@ class Limited(Likelihood):
         measured = np.isfinite(self.sigma) & (True if self.limit is None else self.limit == 0)
         self.norm = np.where(measured, density - np.log(self.sigma), 0.0)
 
+    @property
+    def n_measured(self) -> int:
+        return int(np.isfinite(self.sigma).sum())
+
     def _parts(self, expected: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """Residuals of measured data (zero elsewhere), and log-probabilities of limits (zero elsewhere)."""
         z = (self.data - expected) / self.sigma
@@ -90,8 +94,7 @@ class Limited(Likelihood):
     def expected_statistic(self, expected: np.ndarray) -> tuple[float, float]:
         if self.robust or self.limit is not None:
             return super().expected_statistic(expected)
-        n = int(np.isfinite(self.sigma).sum())
-        return float(n), float(np.sqrt(2.0 * n))
+        return float(self.n_measured), float(np.sqrt(2.0 * self.n_measured))
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
         """Draw data; a limit stays the limit that it is, and a missing datum has no noise and counts for nothing."""

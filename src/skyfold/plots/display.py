@@ -40,9 +40,10 @@ def display_table(
     Returns
     -------
     PlotTable
-        ``x_low``, ``x_high``, ``data``, ``error_low``, ``error_high``; ``model_q16`` and so on: bands of the expected
-        data; ``predictive_q16`` and so on: bands of replicated data; ``best``, ``residual`` (deviance residuals of
-        counts, else (data - model) / error), ``ratio`` with errors; ``background``; ``component:NAME``.
+        ``x_low``, ``x_high``, ``data``, ``error_low``, ``error_high``, NaN where no datum is; ``model_q16`` and so on:
+        bands of the expected data; ``predictive_q16`` and so on: bands of replicated data; ``best``, ``residual``
+        (deviance residuals of counts, else (data - model) / error), ``ratio`` with errors; ``background``;
+        ``component:NAME``.
     """
     axis, likelihood = observation.axis, observation.likelihood
     spans = np.stack([axis.low, axis.high], axis=1)
@@ -54,6 +55,8 @@ def display_table(
     factor = 1.0 if axis.factor is None else 1.0 / joined(1.0 / np.asarray(axis.factor, dtype=float))
     data = joined(observation.data)
     low, high = likelihood.errors(data, joined)
+    missing = np.isnan(low) & np.isnan(high)
+    data = np.where(missing, np.nan, data)
     shown: dict[str, np.ndarray] = {"data": data, "error_low": low, "error_high": high}
     for kind, values in (("model", means), ("predictive", drawn)):
         if values is not None:
@@ -63,7 +66,7 @@ def display_table(
     if best is not None:
         m = shown["best"] = joined(best)
         safe = np.where(m != 0, m, np.nan)
-        others["residual"] = likelihood.residual(data, m, joined)
+        others["residual"] = np.where(missing, np.nan, likelihood.residual(data, m, joined))
         others["ratio"] = data / safe
         others["ratio_low"], others["ratio_high"] = low / np.abs(safe), high / np.abs(safe)
     background = observation.background_counts

@@ -212,7 +212,8 @@ def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable, bands: str
 
 
 def _scale_counts(ax: Any, data: PlotTable) -> None:
-    values, above = data["data"], data["data"] + np.nan_to_num(data["error_high"])
+    there = np.isfinite(data["data"])
+    values, above = (data["data"][there], (data["data"] + np.nan_to_num(data["error_high"]))[there])
     positive = values[values > 0]
     spans = positive.size > 0 and np.all(values >= 0) and above.max() / positive.min() > 10
     if not spans:

@@ -72,13 +72,24 @@ class ParameterDescription:
 
 @dataclass(frozen=True)
 class ObservationDescription:
-    """An observation in words: its name, number of data, statistic, model, and whether a background is not fitted."""
+    """An observation in words.
+
+    Attributes
+    ----------
+    name, statistic, model : its name, the name of its statistic, and its model.
+    n_data : number of data, places of missing ones counted.
+    background : whether there is a background that is not fitted.
+    n_measured : number of data that are there; None in files of former versions.
+    integrated : number of free scales that are integrated out of the model.
+    """
 
     name: str
     n_data: int
     statistic: str
     model: str
     background: bool
+    n_measured: int | None = None
+    integrated: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,13 @@ class Description:
             parameters=tuple(ParameterDescription.of(p) for p in posterior.parameters),
             observations=tuple(
                 ObservationDescription(
-                    name, o.n_data, o.likelihood.statistic_name, repr(m), getattr(o, "background", None) is not None
+                    name,
+                    o.n_data,
+                    o.likelihood.statistic_name,
+                    repr(m),
+                    getattr(o, "background", None) is not None,
+                    o.likelihood.n_measured,
+                    o.likelihood.integrated,
                 )
                 for name, (m, o) in posterior.pairs.items()
             ),
@@ -135,6 +152,16 @@ class Description:
     def n_data(self) -> int:
         """Number of data of all observations."""
         return sum(o.n_data for o in self.observations)
+
+    @property
+    def n_measured(self) -> int:
+        """Number of data of all observations that are there."""
+        return sum(o.n_data if o.n_measured is None else o.n_measured for o in self.observations)
+
+    @property
+    def dof(self) -> int:
+        """Data that are there, less the free parameters and the scales that were integrated out."""
+        return self.n_measured - self.ndim - sum(o.integrated for o in self.observations)
 
     @property
     def statistic_name(self) -> str:

@@ -37,7 +37,10 @@ def _header(result: Result) -> list[str]:
     yes = "converged" if result.converged else "NOT converged"
     sampler = f" ({draws.sampler})" if draws.sampler else ""
     lines = [f"method {draws.method}{sampler}: {yes}{amount}, {spent}{gradients}, seed {draws.seed}"]
-    lines += [f"{o.model}  ~  {o.name} ({o.n_data} data)" for o in description.observations]
+    lines += [
+        f"{o.model}  ~  {o.name} ({o.n_data if o.n_measured is None else o.n_measured} data)"
+        for o in description.observations
+    ]
     s = result.statistic
     where = "at this point" if draws.is_point else "at the maximum of the likelihood"
     if s["value"] is None:

@@ -164,8 +164,8 @@ class Result(DerivedQuantities, Figures, Predictions):
         return {
             "name": d.statistic_name,
             "value": sum(values.values()) if values else None,
-            "n_data": d.n_data,
-            "dof": d.n_data - d.ndim,
+            "n_data": d.n_measured,
+            "dof": d.dof,
         }
 
     @property
