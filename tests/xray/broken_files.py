@@ -318,7 +318,7 @@ CASES = [
     Case("NaN channel energy", _cell("good.rmf", "E_MIN", 30, np.nan, hdu=2), ("EBOUNDS", "row 31")),
     Case("F_CHAN outside", _header("good.rmf", TLMIN4=40), ("F_CHAN", "row 1", "TLMIN")),
     Case("NaN matrix", _rmf(values=lambda r: _put(r.values, 100, np.nan)), ("MATRIX", "row", "not a number")),
-    Case("negative matrix", _rmf(values=lambda r: _put(r.values, 100, -0.1)), ("MATRIX", "row", "negative")),
+    Case("negative matrix", _rmf(values=lambda r: _put(r.values, 100, -2.0)), ("MATRIX", "row", "negative")),
     Case("matrix row too short", _short_row, ("MATRIX", "row 8")),
     Case("no EBOUNDS", _no_bounds, ("good.rmf", "EBOUNDS")),
     Case("no N_CHAN", _without("good.rmf", "N_CHAN"), ("good.rmf", "N_CHAN")),

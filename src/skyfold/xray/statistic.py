@@ -62,7 +62,9 @@ def likelihood_of(pha: Pha, divided: Groups) -> Likelihood:
             f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
             "before background subtraction, or add STAT_ERR"
         )
-    sigma = np.sqrt(divided.sum(pha.stat_err**2 + systematic**2))
+    # an error below zero is none
+    own = np.where(pha.stat_err < 0, np.nan, pha.stat_err)
+    sigma = np.sqrt(divided.sum(own**2 + systematic**2))
     wrong = ~(np.isfinite(sigma) & (sigma > 0))
     if wrong.any():
         warnings.warn(

@@ -36,7 +36,7 @@ def energy_grid(table: Table, empty: np.ndarray | None = None) -> tuple[np.ndarr
     low, high = low[order], high[order]
     if empty is not None:
         _mend_empty_ends(low, high, empty[order])
-    if low[0] <= 0 < high[0]:
+    if -ROUNDING * high[0] <= low[0] <= 0 < high[0]:
         low[0] = LOWEST * high[0]
     reversed_rows = np.flatnonzero(high < low - ROUNDING * np.abs(low))
     if reversed_rows.size:
@@ -49,7 +49,10 @@ def energy_grid(table: Table, empty: np.ndarray | None = None) -> tuple[np.ndarr
         )
     if low[0] <= 0:
         raise table.fault(
-            f"the energy {low[0]:.7g} keV is not positive", "Energies must be above zero", row=int(order[0])
+            f"the energy {low[0]:.7g} keV is not positive",
+            "Energies must be above zero",
+            column="ENERG_LO",
+            row=int(order[0]),
         )
     width = high - low
     gap = low[1:] - high[:-1]

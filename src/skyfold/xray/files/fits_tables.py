@@ -193,11 +193,11 @@ class Table:
         width = int(np.prod(array.shape[1:], dtype=np.int64))
         return array.reshape(-1).astype(dtype), np.full(len(array), width, np.int64)
 
-    def per_row(self, name: str, default: float) -> np.ndarray:
+    def per_row(self, name: str, default: float, dtype: type = np.float64) -> np.ndarray:
         """Return a plain number that OGIP allows as a column or as a keyword, one per row."""
         if self.has(name):
-            return self.column(name) * self.factor(name, "")
-        return np.full(len(self), self.number(name, default))
+            return (self.column(name, dtype) * self.factor(name, "")).astype(dtype)
+        return np.full(len(self), self.number(name, default)).astype(dtype)
 
     def __len__(self) -> int:
         return int(self.hdu.header.get("NAXIS2", 0))

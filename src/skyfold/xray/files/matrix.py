@@ -9,8 +9,9 @@ import numpy as np
 from skyfold.errors import ResponseWarning
 from skyfold.xray.files.fits_tables import Table
 
-#: Negative elements are kept where they take no more than this part of what is positive in their row.
-NEGATIVE = 0.05
+#: Rows whose negative elements outweigh the positive ones are refused, unless by less than this part of the fullest
+#: row.
+NEGATIVE = 1e-3
 
 
 def elements(table: Table, bounds: np.ndarray, label: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -102,17 +103,18 @@ def _aside(table: Table, bounds: np.ndarray, energy: np.ndarray, channel: np.nda
 
 
 def _mostly_positive(table: Table, energy: np.ndarray, number: np.ndarray, values: np.ndarray) -> None:
-    """Refuse elements that are no numbers or far below zero; say how much is below zero otherwise."""
+    """Refuse elements that are no numbers and rows below zero as a whole; say how much is below zero otherwise."""
     wrong, below = ~np.isfinite(values), values < 0
     share = 0.0
     if below.any():
         lost, held = (np.bincount(energy, np.maximum(sign * values, 0)) for sign in (-1, 1))
-        wrong |= below & (lost > NEGATIVE * held)[energy]
-        share = float(np.max(lost[lost > 0] / held[lost > 0]))
+        wrong |= below & (lost - held > NEGATIVE * np.max(held, where=np.isfinite(held), initial=0.0))[energy]
+        share = float(np.max(lost[lost > 0] / np.maximum(held[lost > 0], 1e-300)))
     if wrong.any():
         bad = int(np.flatnonzero(wrong)[0])
         raise table.fault(
-            f"the element {values[bad]} of channel {number[bad]} is negative or not a number",
+            f"the element {values[bad]} of channel {number[bad]} is not a number, or negative in a row whose negative "
+            "elements outweigh the positive ones",
             "Make the response again",
             column="MATRIX",
             row=int(energy[bad]),

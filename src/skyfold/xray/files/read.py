@@ -99,7 +99,7 @@ def _pha(table: Table) -> Pha:
         raise table.fault("the table has no rows", "Give a spectrum with at least one channel")
     detector = int(table.number("DETCHANS", len(values)))
     channels, first = _channels(table, len(values), detector)
-    quality = table.per_row("QUALITY", 0).astype(int)
+    quality = table.per_row("QUALITY", 0, int)
     exposure = _exposure(table, quality)
     net = str(table.keyword("HDUCLAS2", "")).upper() == "NET"
     factor = exposure if kind == "RATE" else np.ones(len(values))
@@ -112,7 +112,7 @@ def _pha(table: Table) -> Pha:
     stat_err = None if errors is None else errors * factor
     scalings = [_scaling(table, name, quality) for name in ("AREASCAL", "BACKSCAL")]
     order = np.argsort(channels, kind="stable")
-    grouping = table.per_row("GROUPING", 0).astype(int)
+    grouping = table.per_row("GROUPING", 0, int)
     return Pha(
         path=table.path,
         channels=channels[order],
@@ -291,6 +291,12 @@ def _bounds(table: Table, matrix: Table) -> tuple[np.ndarray, int]:
     bad = np.flatnonzero(~np.isfinite(bounds).all(axis=1))
     if bad.size:
         raise table.fault("E_MIN or E_MAX is not a number", "Every channel needs finite energies", row=int(bad[0]))
+    # the gain may put the lowest channels a little below zero
+    bad = np.flatnonzero(bounds.min(axis=1) < -2.0 * np.median(np.abs(np.diff(bounds))))
+    if bad.size:
+        column = ("E_MIN", "E_MAX")[int(np.argmin(bounds[bad[0]]))]
+        energy = bounds[bad[0]].min()
+        raise table.fault(f"the energy {energy:g} keV lies below zero", "Correct it", column=column, row=int(bad[0]))
     bounds = np.sort(bounds, axis=1)
     if not table.has("CHANNEL"):
         return bounds, 1
