@@ -70,7 +70,9 @@ def numbers(given: Any) -> Numbers:
                     words.append((i, text.strip()))
     if isinstance(mask, np.ndarray | np.bool_):
         values = np.where(mask, np.nan, values)
-    return Numbers(values, None if unit is None or str(unit) == "" else unit, tuple(words))
+    # a column of a table may state an empty unit; a quantity without one is a ratio
+    stated = unit is not None and (str(unit) != "" or hasattr(given, "to_value"))
+    return Numbers(values, unit if stated else None, tuple(words))
 
 
 def plain(where: str, given: Any, unit: str = "") -> np.ndarray:
@@ -172,7 +174,8 @@ def flux_densities(
             )
     if is_ab:
         if not _is_ab(units[1]) and str(units[1]).strip().lower() != "mag":
-            raise SkyfoldError(f"{where}: {names[0]} is in magnitudes and {names[1]} in '{units[1]}'; give magnitudes.")
+            said = f"{names[0]} is in '{units[0]}' and {names[1]} in '{units[1]}'"
+            raise SkyfoldError(f"{where}: {said}; give magnitudes in both.")
         missing = (np.abs(value) > _NO_MAGNITUDE) | (np.abs(sigma) > _NO_MAGNITUDE)
         linear = AB_JY * 1e9 * 10.0 ** (-0.4 * np.where(missing, np.nan, value))
         value, sigma = linear, linear * np.where(missing, np.nan, sigma) * (0.4 * np.log(10.0))

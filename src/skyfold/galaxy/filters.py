@@ -117,16 +117,17 @@ class Filter:
         heading: list[str] = []
         rows: list[list[float]] = []
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-            pair = _pair(line)
-            if not line.split("#")[0].strip() or pair is None and not rows:
+            cells = [_number(cell) for cell in line.split("#")[0].replace(",", " ").split()]
+            if not rows and all(cell is None for cell in cells) or not cells:
                 heading.append(line)
-            elif pair is None or not np.all(np.isfinite(pair)):
+                continue
+            pair = [cell for cell in cells[:2] if cell is not None and np.isfinite(cell)]
+            if len(pair) < 2:
                 raise FileFormatError(
                     f"{path}: line {number} ({line.strip()!r}) holds no finite wavelength and transmission. Mend the "
                     "line, or leave it out."
                 )
-            else:
-                rows.append(pair)
+            rows.append(pair)
         if not rows:
             raise FileFormatError(f"{path}: not a table of wavelengths and transmissions.")
         table = np.array(sorted(rows, key=lambda row: row[0]))
@@ -226,13 +227,11 @@ class Filter:
         return f"Filter {self.name}: {self.wave[0]:.0f} to {self.wave[-1]:.0f} Angstrom, pivot {self.pivot:.0f}"
 
 
-def _pair(line: str) -> list[float] | None:
-    """First two numbers of a line; None where it does not begin with two."""
+def _number(cell: str) -> float | None:
     try:
-        first, second = (float(word) for word in line.split("#")[0].replace(",", " ").split()[:2])
+        return float(cell)
     except ValueError:
         return None
-    return [first, second]
 
 
 def _unit(path: Path, heading: Sequence[str]) -> float:

@@ -350,6 +350,9 @@ _LAYOUT = {
     "ssp_flux": ("lsun/hz/msun", "lsun/hz", "lsun/(hzmsun)", "lsunhz-1msun-1"),
     "ssp_lg_age_gyr": ("log10(gyr)", "dex(gyr)", "loggyr", "lggyr", "log10gyr"),
     "ssp_lgmet": ("log10(z)", "dex", "log10z", "logz"),
+    "ssp_mass_remaining": ("msun/msun", "", "1"),
+    "ssp_surviving_mass": ("msun/msun", "", "1"),
+    "ssp_emline_luminosity": ("lsun/msun", "lsun", "lsunmsun-1"),
 }
 _AGES = {
     "Gyr": lambda x, _: x,
