@@ -103,6 +103,22 @@ def test_degenerate_parameters_are_named() -> None:
     assert any("do not tell vector.x apart" in m for m in draws.messages)
 
 
+def test_a_parameter_that_the_data_see_in_steps_has_no_error_and_is_named() -> None:
+    import jax.numpy as jnp
+
+    class Steps(Identity):
+        def evaluate(self, grid):
+            height, place = Identity.evaluate(self, grid)
+            return jnp.stack([height, jnp.floor(4.0 * place)])
+
+    prior = sf.Uniform(np.array([0.0, 0.0]), np.array([9.0, 1.0]))
+    posterior = sf.Posterior((Steps(x=prior), Direct(Gaussian([4.0, 2.0], [0.1, 0.1]), Annotation("d"))))
+    result = posterior.fit("mle")
+    assert result.marginals[0].sd == pytest.approx(0.1, rel=1e-3)
+    assert np.isnan(result.marginals[1].sd)
+    assert any("do not see vector.x at the best fit, or see it in steps" in m for m in result.draws.messages)
+
+
 def test_a_part_of_the_prior_without_a_model_is_reported() -> None:
     class Half(Identity):
         def evaluate(self, grid):

@@ -114,6 +114,19 @@ def test_standard_errors_push_the_metric_forward() -> None:
     assert np.isnan(held[0]) and held[1] == pytest.approx(3 / 3)
 
 
+def test_a_curvature_that_is_not_positive_gives_no_error() -> None:
+    nowhere, eye = np.zeros(3, dtype=bool), np.eye(3)
+    # the data do not see the second coordinate, and the others keep their errors
+    blind = standard_errors(np.diag([4.0, 0.0, 9.0]), eye, nowhere)
+    np.testing.assert_allclose(blind, [1 / 2, np.nan, 1 / 3])
+    np.testing.assert_allclose(standard_errors(np.diag([4.0, -1.0, 9.0]), eye, nowhere), blind)
+    np.testing.assert_allclose(standard_errors(np.diag([4.0, np.nan, 9.0]), eye, nowhere)[[0, 2]], blind[[0, 2]])
+    # nor a saddle, or two coordinates that are seen as one, beside a third that is seen well
+    for off in (1.0, 2.0):
+        metric = np.array([[1.0, off, 0.0], [off, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        np.testing.assert_allclose(standard_errors(metric, eye, nowhere), [np.nan, np.nan, 1 / 3])
+
+
 def test_weighted_results_import_no_arviz() -> None:
     code = (
         "import sys; sys.path.insert(0, 'tests')\n"

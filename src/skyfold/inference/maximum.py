@@ -105,19 +105,22 @@ def _searched(method: MLE, posterior: Posterior, seed: int, progress: Progress) 
 
 
 def _degeneracies(posterior: Posterior, z: np.ndarray, metric: np.ndarray) -> list[str]:
-    """Combinations of parameters that the data do not constrain at all."""
+    """Parameters, and combinations of parameters, that the data do not constrain at all."""
     low, high = posterior.latent_bounds()
-    free = np.flatnonzero((z > low) & (z < high) & (np.diagonal(metric) > 0))
-    if len(free) < 2:
-        return []
-    scale = np.sqrt(np.diagonal(metric)[free])
-    values, vectors = np.linalg.eigh(metric[np.ix_(free, free)] / np.outer(scale, scale))
+    inside = (z > low) & (z < high)
     owner = np.repeat(
         [p.name for p in posterior.parameters], [p.latent.stop - p.latent.start for p in posterior.parameters]
     )
+    blind = dict.fromkeys(owner[inside & ~(np.diagonal(metric) > 0)])
+    told = [f"the data do not see {name} at the best fit, or see it in steps: it has no error" for name in blind]
+    free = np.flatnonzero(inside & (np.diagonal(metric) > 0))
+    if len(free) < 2:
+        return told
+    scale = np.sqrt(np.diagonal(metric)[free])
+    values, vectors = np.linalg.eigh(metric[np.ix_(free, free)] / np.outer(scale, scale))
     found = []
     for value, vector in zip(values, vectors.T, strict=True):
         if value < _DEGENERATE:
             names = dict.fromkeys(owner[free[np.abs(vector) > 0.1]])
-            found.append(f"the data do not tell {' and '.join(names)} apart: their errors mean nothing; fix one")
-    return list(dict.fromkeys(found))
+            found.append(f"the data do not tell {' and '.join(names)} apart: they have no errors; fix one")
+    return told + list(dict.fromkeys(found))

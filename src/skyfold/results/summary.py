@@ -255,6 +255,10 @@ def _at_bound(z: float, p: ParameterDescription) -> str:
     return ""
 
 
+#: Eigenvalue of a metric with a unit diagonal below which it is not positive to working precision.
+_FLAT = 1e-10
+
+
 def standard_errors(metric: np.ndarray, jacobian: np.ndarray, held: np.ndarray) -> np.ndarray:
     r"""Compute standard errors of a point estimate from its Fisher metric.
 
@@ -269,21 +273,26 @@ def standard_errors(metric: np.ndarray, jacobian: np.ndarray, held: np.ndarray) 
     Returns
     -------
     (n_entries,) array
-        NaN for values at a bound of their prior, and where the data do not constrain the value at all.
+        NaN for values at a bound of their prior, and where the data do not constrain the value at all or the metric is
+        not positive.
     """
     metric, jacobian = np.asarray(metric, dtype=float), np.asarray(jacobian, dtype=float)
     inside = ~np.asarray(held, dtype=bool)
     errors = np.full(len(jacobian), np.nan)
     if not inside.any():
         return errors
-    inner = metric[np.ix_(inside, inside)]
-    scale = np.sqrt(np.maximum(np.diagonal(inner), 1e-300))
-    try:
-        inverse = np.linalg.inv(inner / np.outer(scale, scale))
-    except np.linalg.LinAlgError:
+    # a coordinate that the data do not see takes no part, and has no error
+    with np.errstate(invalid="ignore"):
+        inside &= np.isfinite(metric).all(axis=1) & (np.diagonal(metric) > 0)
+    if not inside.any():
         return errors
-    pushed = jacobian[:, inside] / scale
-    variance = np.einsum("ij,jk,ik->i", pushed, inverse, pushed)
-    known = (variance > 0) & np.any(np.abs(jacobian[:, inside]) > 0, axis=1)
+    inner = metric[np.ix_(inside, inside)]
+    scale = np.sqrt(np.diagonal(inner))
+    size, axes = np.linalg.eigh(inner / np.outer(scale, scale))
+    pushed = (jacobian[:, inside] / scale) @ axes
+    variance = np.sum(pushed[:, size > _FLAT] ** 2 / size[size > _FLAT], axis=1)
+    lost = np.sum(pushed[:, size <= _FLAT] ** 2, axis=1) > _FLAT * np.sum(pushed**2, axis=1)
+    blind = np.any(np.abs(jacobian[:, ~inside & ~np.asarray(held, dtype=bool)]) > 0, axis=1)
+    known = (variance > 0) & ~lost & ~blind & np.any(np.abs(jacobian[:, inside]) > 0, axis=1)
     errors[known] = np.sqrt(variance[known])
     return errors

@@ -21,6 +21,7 @@ from skyfold.errors import (
     ResponseWarning,
     SkyfoldError,
 )
+from skyfold.naming import walk
 from skyfold.observation import Observation
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
@@ -28,6 +29,7 @@ from skyfold.xray.files.energy_grid import ROUNDING
 from skyfold.xray.files.read import read_arf, read_background, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
+from skyfold.xray.models.spectral import SpectralModel
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
 from skyfold.xray.statistic import likelihood_of, refuse_missing
@@ -185,7 +187,11 @@ class Spectrum(Observation):
 
     def bound(self, model: Any) -> Self:
         """Spectrum whose response is joined on the energies that a model asks for."""
-        return replace(self, response=self.files.response.melted(model))
+        response = self.files.response.melted(model)
+        for part, _ in walk(model):
+            if isinstance(part, SpectralModel):
+                part.check(response.edges)
+        return replace(self, response=response)
 
     def predict(self, model: Any) -> jax.Array:
         """Return the expected counts of each noticed group, (n_groups,), for a model without free parameters.

@@ -31,6 +31,9 @@ class SpectralModel(Component):
     #: Module of its own figures, see `skyfold.plots`.
     figures_module: ClassVar[str] = "skyfold.xray.plots"
 
+    def check(self, edges: np.ndarray) -> None:
+        """Refuse energy bins on which this component cannot be fitted; called when it becomes part of a posterior."""
+
     @classmethod
     def _sum(cls, parts: tuple[Component, ...]) -> Component:
         return SpectralSum(parts)
