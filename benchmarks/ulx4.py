@@ -108,7 +108,7 @@ class Bench:
             return [
                 *(python, "-c", "from skyfold.cli import main; main()", "xray", str(self.data / SPECTRUM)),
                 *("--model", MODEL, "--energies", *map(str, BAND), *priors, "--method", run.split()[1]),
-                *("--no-figures", "--seed", str(self.seed), "--out", str(posterior.parent)),
+                *("--background", "none", "--no-figures", "--seed", str(self.seed), "--out", str(posterior.parent)),
             ]
         worker = str(_HERE / f"ulx4_{program(run)}.py")
         files = ("--data", str(self.data), "--posterior", str(posterior), "--report", str(report))

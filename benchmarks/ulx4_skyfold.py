@@ -17,7 +17,7 @@ def main() -> None:
             import arviz  # noqa: F401
     watch.listen()
     with watch.phase("load"):
-        spectrum = xray.Spectrum.read(options.data / SPECTRUM).notice(*BAND)
+        spectrum = xray.Spectrum.read(options.data / SPECTRUM, background="none").notice(*BAND)
         priors = {name: getattr(sf, kind)(low, high) for name, (kind, low, high) in PRIORS.items()}
         posterior = sf.Posterior((xray.model(MODEL).with_priors(priors), spectrum))
     with watch.phase("fit"):

@@ -50,7 +50,7 @@ class Observation(eqx.Module):
 
         This is what is shown beside the data.
         """
-        return expected
+        return self.likelihood.mean(expected)
 
     def contribution(self, part: Any, expected: Any) -> jax.Array:
         """What a part of a model adds to the `mean` of data for which the whole model gives `expected`, (n_data,)."""
@@ -89,8 +89,13 @@ class Observation(eqx.Module):
 
     @property
     def background_counts(self) -> np.ndarray | None:
-        """Background that lies under the data and takes no part in the fit, (n_data,), or None."""
+        """Background that lies under the data and is shown with them, (n_data,), or None."""
         return None
+
+    @property
+    def background_unused(self) -> bool:
+        """Whether that background takes no part in the fit."""
+        return self.background_counts is not None
 
     @property
     def independent(self) -> bool:

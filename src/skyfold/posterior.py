@@ -337,11 +337,12 @@ def _named_pairs(pairs: tuple[Any, ...]) -> dict[str, tuple[Any, Any]]:
         raise SkyfoldError("A Posterior needs at least one (model, observation) pair.")
     for pair in named.values():
         _check_pair(pair)
-        pair[1].check()
     observations = [observation for _, observation in named.values()]
     for name, (model, observation) in named.items():
         others = [o for o in observations if o is not observation]
-        named[name] = (model, observation.alongside(others).bound(model))
+        fitted = observation.alongside(others)
+        fitted.check()
+        named[name] = (model, fitted.bound(model))
     return named
 
 

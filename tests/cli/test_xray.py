@@ -59,7 +59,9 @@ def test_nothing_free_reports_the_statistic(demo: Path, tmp_path: Path, run: Cal
     found = run("xray", demo, "-m", MODEL, *FIXED, "-e", 0.5, 8, "--out", tmp_path / "out")
     assert found.code == 0
     name, value, *rest = found.out.splitlines()[0].split()
-    assert name == "C-stat"
+    assert name == "W-stat"
+    without = run("xray", demo, "-m", MODEL, *FIXED, "-e", 0.5, 8, "--background", "none")
+    assert without.out.startswith("C-stat")
     assert rest[0] == "for"
     assert rest[2] == "data"
     assert 0.6 * int(rest[1]) < float(value) < 1.5 * int(rest[1])  # at the truth: about one per datum
@@ -77,6 +79,22 @@ def test_statistic_of_reference(shared: Path, run: Callable[..., Run]) -> None:
     files = (folder / "target_sr.pha", "--response", folder / "swxpc0to12s6_20130101v014.rmf.gz")
     found = run("xray", *files, "--arf", folder / "target_sr.arf", *fixed, "-e", 0.29, 8.0)
     assert found.out.strip() == "C-stat 568.52 for 771 data"
+
+
+def test_statistics_groups_and_channels_of_reference(shared: Path, run: Callable[..., Run]) -> None:
+    """Chandra 3C 273: numbers of Sherpa 4.19, channels 36 to 479 one by one and in the file's groups."""
+    path = shared / "data" / "xray" / "sherpa" / "3c273.pi"
+    fixed = (path, "-m", "powerlaw", "-s", "powerlaw.PhoIndex=1", "-s", "powerlaw.norm=1e-4")
+    single = (*fixed, "--channels", 36, 479, "--group", "none")
+    assert run("xray", *single).out.strip() == "W-stat 730.08 for 444 data"
+    assert run("xray", *single, "--background", "none").out.strip() == "C-stat 725.91 for 444 data"
+    assert run("xray", *single, "--statistic", "cash").out.strip() == "Cash 577.39 for 444 data"
+    subtracted = ("--statistic", "chi2-gehrels", "--subtract")
+    assert run("xray", *single, *subtracted).out.strip() == "chi2 166.30 for 444 data"
+    grouped = (*fixed, "--channels", 40, 450, "--statistic", "chi2-data")
+    assert run("xray", *grouped).out.strip() == "chi2 381.79 for 40 data"
+    assert "there is no statistic" in run("xray", *fixed, "--statistic", "best").err.lower()
+    assert "needs a chi-squared" in run("xray", *fixed, "--subtract", "--statistic", "wstat").err
 
 
 def test_several_spectra_without_anything_free(demo: Path, run: Callable[..., Run]) -> None:

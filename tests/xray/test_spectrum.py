@@ -137,7 +137,7 @@ def test_spectra_of_one_shape_share_their_structure(tmp_path: Path) -> None:
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_background_is_scaled_and_not_fitted(tmp_path: Path) -> None:
+def test_background_is_scaled(tmp_path: Path) -> None:
     pha, _, _ = records()
     path = write(tmp_path, pha=replace(pha, background_file="back.pha"))
     behind = replace(
@@ -150,8 +150,9 @@ def test_background_is_scaled_and_not_fitted(tmp_path: Path) -> None:
         quality=np.zeros(80, int),
     )
     write_pha(tmp_path / "back.pha", behind)
-    with pytest.warns(BackgroundNotFittedWarning, match=r"back\.pha is shown but NOT fitted"):
-        spectrum = Spectrum.read(path)
+    spectrum = Spectrum.read(path)
+    with pytest.warns(BackgroundNotFittedWarning, match=r"back\.pha is shown but NOT fitted under Cash"):
+        Posterior((PowerLaw(), spectrum.with_statistic("cash")))
     sizes = np.diff(spectrum.channels, axis=1)[:, 0] + 1
     np.testing.assert_allclose(spectrum.background_counts, sizes * 8.0 / (2 * 2 * 5))
     np.testing.assert_allclose(spectrum.background_variance, sizes * 8.0 / (2 * 2 * 5) ** 2)
@@ -167,7 +168,7 @@ def test_a_background_that_is_fitted_beside_is_not_called_unfitted(tmp_path: Pat
     pha, _, _ = records()
     path = write(tmp_path, pha=replace(pha, background_file="back.pha"))
     write_pha(tmp_path / "back.pha", replace(pha, counts=np.full(80, 8.0)))
-    source, behind = Spectrum.read(path), Spectrum.read(tmp_path / "back.pha", name="behind")
+    source, behind = Spectrum.read(path).with_statistic("cash"), Spectrum.read(tmp_path / "back.pha", name="behind")
     back, light = PowerLaw(), Blackbody()
     for posterior, unfitted in (
         (Posterior((light, source)), True),
@@ -175,6 +176,10 @@ def test_a_background_that_is_fitted_beside_is_not_called_unfitted(tmp_path: Pat
     ):
         assert Description.of(posterior).observations[0].background is unfitted
         assert (posterior.pairs["good"][1].background_counts is not None) is unfitted
+    # what W-stat would count twice is Poisson by itself
+    beside = Posterior((light + back, Spectrum.read(path)), (back, behind)).pairs["good"][1]
+    assert beside.likelihood.statistic_name == "C-stat" and beside.background_counts is None
+    assert not Description.of(Posterior((light, Spectrum.read(path)))).observations[0].background
 
 
 def test_missing_background_is_a_warning(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ REFERENCE = {
 
 @pytest.fixture(scope="module")
 def pn(shared: Path) -> xray.Spectrum:
-    with pytest.warns(sf.errors.BackgroundNotFittedWarning):
-        return xray.Spectrum.read(shared / "data/xray/ngc7793_ulx4/PN_spectrum_grp20.fits").notice(0.5, 8.0)
+    path = shared / "data/xray/ngc7793_ulx4/PN_spectrum_grp20.fits"
+    return xray.Spectrum.read(path, background="none").notice(0.5, 8.0)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,12 @@ from skyfold.jobs.prior_text import parse_number, parse_pairs, parse_prior
 @click.option(
     "--energies", "-e", metavar="LO HI", nargs=2, type=float, multiple=True, help="Range to fit, keV; may be repeated."
 )
+@click.option(
+    "--channels", metavar="LO HI", nargs=2, type=int, multiple=True, help="Channels to fit, both included; repeatable."
+)
+@click.option("--group", metavar="HOW", help="Join channels: none, file, min:N, snr:X, width:N, constmin:N.")
+@click.option("--statistic", metavar="NAME", help="Statistic, as cstat, wstat, pgstat, chi2-data.")
+@click.option("--subtract", is_flag=True, help="Take the background off the data; with a chi2-* statistic.")
 @options.prior("powerlaw.PhoIndex=Uniform(1,3)")
 @options.value
 @click.option("--abund", metavar="TABLE", help="Abundances of the absorbing gas, by XSPEC's names.")
@@ -53,6 +59,10 @@ def command(
     spectra: tuple[Path, ...],
     expression: str,
     energies: tuple[tuple[float, float], ...],
+    channels: tuple[tuple[int, int], ...],
+    group: str | None,
+    statistic: str | None,
+    subtract: bool,
     priors: tuple[str, ...],
     values: tuple[str, ...],
     abund: str | None,
@@ -82,8 +92,11 @@ def command(
             f"--{given} goes with a single spectrum, here are {len(spectra)}; describe the job in a file for "
             "'skyfold fit'."
         )
+    common: dict[str, Any] = {
+        "energies": energies, "channels": channels, "group": group, "statistic": statistic, "subtract": subtract
+    }  # fmt: skip
     job = SpectraJob(
-        sources=tuple(Source(path, energies=energies, **overrides) for path in spectra),
+        sources=tuple(Source(path, **common, **overrides) for path in spectra),
         model=expression,
         priors=parse_pairs(priors, "--prior", lambda text, _: parse_prior(text)),
         values=parse_pairs(values, "--set", parse_number),

@@ -38,6 +38,10 @@ class Likelihood(eqx.Module):
         """Log-likelihood of each datum, normalisation included."""
         raise NotImplementedError
 
+    def mean(self, expected: jax.Array) -> jax.Array:
+        """Expected value of each datum, which is shown beside it, where the likelihood is a function of `expected`."""
+        return expected
+
     def fisher(self, expected: jax.Array) -> jax.Array:
         """Fisher information of each expected datum: the diagonal of the metric in data space."""
         raise NotImplementedError
@@ -53,7 +57,10 @@ class Likelihood(eqx.Module):
         )
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
-        """Draw data; `expected` may have leading batch axes."""
+        """Draw data as `with_data` takes them; `expected` may have leading batch axes.
+
+        One number for each datum, (..., n), or several, (..., n, k), of which the first is what is shown.
+        """
         raise NotImplementedError
 
     def with_data(self, data: Any) -> Self:

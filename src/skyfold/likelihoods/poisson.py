@@ -53,12 +53,8 @@ class Poisson(Likelihood):
         self.saturated = xlogy(data, data) - data - gammaln(data + 1.0)
 
     def _deviance(self, expected: jax.Array) -> jax.Array:
-        model = jnp.maximum(expected, 0.0)
-        some = self.data > 0
-        ratio = jnp.maximum(model, _FLOOR) / jnp.where(some, self.data, 1.0)
-        deviance = model - self.data - jnp.where(some, self.data * jnp.log(ratio), 0.0)
-        # no Poisson variable has a negative mean; what rounding leaves below zero counts as zero
-        return jnp.where(expected < -_ROUNDING, jnp.inf, deviance)
+        """Half of what each datum adds to the statistic, (n,)."""
+        return half_deviance(self.data, expected)
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
         return jnp.asarray(self.saturated) - self._deviance(expected)
@@ -95,6 +91,32 @@ class Poisson(Likelihood):
 
     def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
         return count_residual(data, expected)
+
+
+class Cash(Poisson):
+    r"""Poisson counts under the statistic as Cash wrote it, :math:`2 \sum_i m_i - d_i \ln m_i`, without a constant."""
+
+    statistic_name: ClassVar[str] = "Cash"
+
+    def statistic(self, expected: jax.Array) -> jax.Array:
+        some = self.data > 0
+        logs = jnp.where(some, self.data * jnp.log(jnp.where(some, jnp.maximum(expected, _FLOOR), 1.0)), 0.0)
+        return 2.0 * jnp.sum(jnp.where(expected < -_ROUNDING, jnp.inf, jnp.maximum(expected, 0.0) - logs), axis=-1)
+
+    def expected_statistic(self, expected: np.ndarray) -> tuple[float, float]:
+        raise SkyfoldError("The expectation of Cash's statistic is not known in closed form; use C-stat.")
+
+
+def half_deviance(counts: Any, expected: jax.Array) -> jax.Array:
+    """Log-likelihood that counts lack to the most they can have; infinite for expected counts below zero.
+
+    No Poisson variable has a negative mean; what rounding leaves below zero counts as zero.
+    """
+    some = counts > 0
+    model = jnp.maximum(expected, 0.0)
+    ratio = jnp.maximum(model, _FLOOR) / jnp.where(some, counts, 1.0)
+    deviance = model - counts - jnp.where(some, counts * jnp.log(ratio), 0.0)
+    return jnp.where(expected < -_ROUNDING, jnp.inf, deviance)
 
 
 def count_errors(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,8 @@ def display_table(
     means : (n_draws, n_data) expected data of equally weighted draws.
     best : (n_data,) expected data at the best fit; without it there are no residuals.
     components : expected data of additive components at the best fit, by name.
-    drawn : (n_draws, n_data) replicated data; None: no predictive bands.
+    drawn : (n_draws, n_data) replicated data, or (n_draws, n_data, k) with what goes with each datum; None: no
+        predictive bands.
     min_significance, max_bins : join data until each bin has this significance, at most so many.
 
     Returns
@@ -57,6 +58,8 @@ def display_table(
     low, high = likelihood.errors(data, joined)
     missing = np.isnan(low) & np.isnan(high)
     data = np.where(missing, np.nan, data)
+    if drawn is not None and drawn.ndim == 3:
+        drawn = drawn[..., 0]
     shown: dict[str, np.ndarray] = {"data": data, "error_low": low, "error_high": high}
     for kind, values in (("model", means), ("predictive", drawn)):
         if values is not None:

@@ -26,7 +26,8 @@ from skyfold.results.tables import PlotTable, stack
 
 DEFAULTS: dict[str, Any] = {"min_significance": 3.0, "max_bins": 50}
 
-_BACKGROUND = "background (not fitted)"
+_BACKGROUND = "background"
+_UNUSED = "background (not fitted)"
 _RESIDUALS = {
     "deviance": "deviance\nresidual [$\\sigma$]",
     "pearson": "(data $-$ model)\n/ error",
@@ -71,6 +72,7 @@ def table(result: Result, min_significance: float, max_bins: int) -> PlotTable:
         "observations": list(posterior.pairs),
         "labels": labels(observations),
         "residual": residual_kind(observations),
+        "unused": [name for name, (_, o) in posterior.pairs.items() if o.background_unused],
     }
     return stack(tables, meta)
 
@@ -93,7 +95,7 @@ def spectrum(
     result : what to draw.
     bands : ``"predictive"``, of replicated data with their noise; ``"model"``, of the expected data alone; ``"none"``.
     components : draw the additive components (of a single observation).
-    background : draw the background, which takes no part in the fit.
+    background : draw the background.
     min_significance, max_bins : join data for display until each bin has this significance, at most so many (3, 50).
 
     Returns
@@ -121,7 +123,14 @@ def spectrum(
             if background and "background" in part and np.any(part["background"] > 0):
                 x, y = steps(part["x_low"], part["x_high"], part["background"])
                 shade = "0.45" if len(names) == 1 else colour
-                top.plot(x, y, color=shade, ls=":", lw=1.0, label=_BACKGROUND)
+                top.plot(
+                    x,
+                    y,
+                    color=shade,
+                    ls=":",
+                    lw=1.0,
+                    label=_UNUSED if name in data.meta.get("unused", names) else _BACKGROUND,
+                )
             if components and len(names) == 1:
                 _draw_components(top, part)
             _draw_residuals(middle, bottom, part, colour)
@@ -196,7 +205,11 @@ def _finish(figure: Any, axes: tuple[Any, Any, Any], data: PlotTable, bands: str
     for ax in (top, middle):
         ax.tick_params(labelbottom=False, which="both")
     floor = top.get_ylim()[0]
-    seen = [line for line in top.get_lines() if line.get_label() != _BACKGROUND or np.any(line.get_ydata() > floor)]
+    seen = [
+        line
+        for line in top.get_lines()
+        if line.get_label() not in (_BACKGROUND, _UNUSED) or np.any(line.get_ydata() > floor)
+    ]
     for line in set(top.get_lines()) - set(seen):
         line.set_label("_below the axis")
     handles, names = top.get_legend_handles_labels()

@@ -136,7 +136,7 @@ class Description:
                     o.n_data,
                     o.likelihood.statistic_name,
                     repr(m),
-                    getattr(o, "background", None) is not None,
+                    o.background_unused,
                     o.likelihood.n_measured,
                     o.likelihood.integrated,
                 )

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from skyfold.likelihoods.likelihood import Likelihood
 from skyfold.observation import Observation
 from skyfold.posterior import Posterior
 
@@ -63,8 +64,14 @@ def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
 
 def means(posterior: Posterior, latent: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute the expected data of every observation, each (n, n_data), where `predict` has given `expected`."""
-    plain = all(type(o).mean is Observation.mean for _, o in posterior.pairs.values())
+    plain = all(_plain(o) for _, o in posterior.pairs.values())
     return expected if plain else in_chunks(posterior.predict, latent)
+
+
+def _plain(observation: Observation) -> bool:
+    """Whether the expected data are what the likelihood is a function of."""
+    likelihood = type(observation.likelihood)
+    return type(observation).mean is Observation.mean and likelihood.mean is Likelihood.mean
 
 
 def statistics(observation: Observation, data: np.ndarray, expected: np.ndarray) -> np.ndarray:

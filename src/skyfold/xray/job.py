@@ -23,6 +23,9 @@ class Source:
     response, arf, background : files to use instead of those that its header names.
     name : name in tables and figures.
     energies : ranges in keV; none for everything.
+    channels : ranges of channel numbers, both ends included; none for everything.
+    group : how the channels are joined, as `skyfold.xray.Spectrum.group` takes it; None for the file's groups.
+    statistic, subtract : as `skyfold.xray.Spectrum.with_statistic` takes them.
     """
 
     spectrum: Path
@@ -31,13 +34,28 @@ class Source:
     background: str | Path | None = None
     name: str | None = None
     energies: tuple[tuple[float, float], ...] = ()
+    channels: tuple[tuple[float, float], ...] = ()
+    group: str | None = None
+    statistic: str | None = None
+    subtract: bool = False
 
     def read(self) -> Any:
-        """Read the spectrum and notice its energies."""
+        """Read the spectrum, notice its energies and channels, and join these."""
         from skyfold import xray
 
         spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
-        return spectrum.notice(*self.energies) if self.energies else spectrum
+        if self.group is not None:
+            # groups of the file must not decide which channels are noticed
+            spectrum = spectrum.group("none")
+        if self.energies:
+            spectrum = spectrum.notice(*self.energies)
+        if self.channels:
+            spectrum = spectrum.notice(*self.channels, channels=True)
+        if self.group is not None:
+            spectrum = spectrum.group(self.group)
+        if self.statistic is None and not self.subtract:
+            return spectrum
+        return spectrum.with_statistic(self.statistic, subtract=self.subtract)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +89,9 @@ class SpectraJob(Job):
 _TOP = (
     "model", "energies", "abund", "xsect", "redshift", "seed", "method", "observation", "priors", "values", "output"
 )  # fmt: skip
-_OBSERVATION = ("spectrum", "response", "arf", "background", "name", "energies")
+_OBSERVATION = (
+    "spectrum", "response", "arf", "background", "name", "energies", "channels", "group", "statistic", "subtract"
+)  # fmt: skip
 
 
 def read_job(path: Path) -> SpectraJob:
@@ -127,6 +147,10 @@ def _source(at: Place, content: dict[str, Any], common: tuple[tuple[float, float
         background=optional("background"),
         name=at.text(content, "name", "observation"),
         energies=_ranges(at, content, "energies", "observation") or common,
+        channels=_ranges(at, content, "channels", "observation"),
+        group=at.text(content, "group", "observation"),
+        statistic=at.text(content, "statistic", "observation"),
+        subtract=at.switch(content.get("subtract", False), "observation.subtract"),
     )
 
 

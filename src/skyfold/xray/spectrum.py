@@ -22,17 +22,19 @@ from skyfold.errors import (
     SkyfoldError,
 )
 from skyfold.naming import walk
+from skyfold.likelihoods.on_off import WithBackground
+from skyfold.likelihoods.poisson import Poisson
 from skyfold.observation import Observation
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
 from skyfold.xray.files.energy_grid import ROUNDING
 from skyfold.xray.files.read import read_arf, read_background, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
-from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.models.spectral import SpectralModel
+from skyfold.xray.grouping import Groups, display_bins, groups, regrouped
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
-from skyfold.xray.statistic import likelihood_of, refuse_missing
+from skyfold.xray.statistic import beside, likelihood_of, refuse_blind, refuse_missing
 from skyfold.xray.units import ENERGIES
 
 Source = str | os.PathLike[str]
@@ -48,6 +50,7 @@ class Files:
     pha, rmf, arf, background : the records.
     groups : the noticed groups of the spectrum's channels.
     response : that of the noticed groups, in pieces.
+    statistic, subtract : as `Spectrum.with_statistic` takes them.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Files:
     background: Pha | None
     groups: Groups
     response: ResponseParts
+    statistic: str | None = None
+    subtract: bool = False
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.pha}, {self.rmf}, {self.arf}, background {self.background}"
@@ -65,7 +70,8 @@ class Files:
 class Spectrum(Observation):
     """Counts of an X-ray spectrum, grouped and noticed, with the response that predicts them.
 
-    Counts are Poisson; a background-subtracted spectrum with errors (HDUCLAS2 = NET) is Gaussian instead.
+    Counts are Poisson, under W-stat where there is a background (`with_statistic` chooses otherwise); a spectrum with
+    errors of its own (HDUCLAS2 = NET) is Gaussian instead.
 
     Attributes
     ----------
@@ -102,8 +108,6 @@ class Spectrum(Observation):
 
         Warns
         -----
-        BackgroundNotFittedWarning
-            Where a background is found: it is shown, not fitted.
         MissingFileWarning
             Where the header names a background that is not there.
         ResponseWarning
@@ -141,7 +145,6 @@ class Spectrum(Observation):
     ) -> Self:
         """Make a spectrum of records already read or simulated; parameters as in `read`."""
         pha, background = numbered(pha, rmf), background and numbered(background, rmf)
-        index = channel_index(pha, rmf)
         divided = groups(pha.grouping, pha.quality)
         if len(divided) == 0:
             raise FileFormatError(f"{pha.path}: every channel is marked bad in QUALITY. Correct the column QUALITY")
@@ -156,21 +159,78 @@ class Spectrum(Observation):
             channel_index(background, rmf)
             for one in (pha, background):
                 _comparable(one)
-            warnings.warn(
-                f"{pha.path}: the background {background.path} is shown but NOT fitted, unless it is fitted beside as "
-                "a spectrum of its own: the model must describe source and background together, or the background must "
-                "be negligible",
-                BackgroundNotFittedWarning,
-                stacklevel=3,
-            )
-        group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
-        group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
         default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
-        response = ResponseParts.of(rmf, arf, group, weight, len(divided))
-        return cls(
-            likelihood=likelihood_of(pha, divided),
-            annotation=Annotation(Files(name or default, pha, rmf, arf, background, divided, response)),
-            response=response,
+        pieces = _pieces(pha, rmf, arf, divided)
+        return cls._of(Files(name or default, pha, rmf, arf, background, divided, pieces))
+
+    @classmethod
+    def _of(cls, files: Files) -> Self:
+        """Spectrum of what its files say, in their groups."""
+        likelihood = likelihood_of(files.pha, files.groups, files.background, files.statistic, subtract=files.subtract)
+        return cls(likelihood=likelihood, annotation=Annotation(files), response=files.response)
+
+    def with_statistic(self, statistic: str | None, *, subtract: bool = False) -> Self:
+        """Same spectrum under another statistic.
+
+        Parameters
+        ----------
+        statistic : ``"cstat"`` (with a background W-stat or PG-stat, as in XSPEC), ``"cash"`` (without), ``"wstat"``,
+            ``"pgstat"``, ``"chi2-file"``, ``"chi2-data"``, ``"chi2-xspec"``, ``"chi2-gehrels"``, ``"chi2-const"``,
+            ``"chi2-model"``; None for what the file says.
+        subtract : take the background off the data; for a chi-squared.
+
+        Raises
+        ------
+        SkyfoldError
+            If there is no such statistic, or the files have not what it needs.
+        """
+        return self._of(replace(self._unchanged(), statistic=statistic, subtract=subtract))
+
+    def with_background(self, background: Source | Pha | None) -> Self:
+        """Same spectrum with another background: a file, a record, or None (``"none"``) for none.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged or does not fit the spectrum.
+        """
+        files = self._unchanged()
+        read = background if isinstance(background, Pha | None) else _background(files.pha, background)
+        if read is not None:
+            read = numbered(read, files.rmf)
+            channel_index(read, files.rmf)
+            for one in (files.pha, read):
+                _comparable(one)
+        # what needs a background cannot be had without
+        kept = files.statistic if read is not None or files.statistic not in ("wstat", "pgstat") else None
+        subtract = files.subtract and read is not None
+        return self._of(replace(files, background=read, statistic=kept, subtract=subtract))
+
+    def group(self, how: str) -> Self:
+        """Join the channels noticed so far anew; the file's own groups are never lost.
+
+        Parameters
+        ----------
+        how : ``"none"`` (every channel), ``"file"`` (GROUPING), ``"min:25"`` (counts of a group), ``"snr:3"`` (net
+            counts over their error), ``"width:4"`` (channels), ``"constmin:5"`` (counts of the background). Channels
+            left over at the end of a stretch join its last group, or stay a group where there is none.
+
+        Raises
+        ------
+        SkyfoldError
+            If there is no such way, or no background for one that needs it.
+        """
+        files = self._unchanged()
+        divided = regrouped(files.pha, files.background, files.groups, how)
+        pieces = _pieces(files.pha, files.rmf, files.arf, divided)
+        return self._of(replace(files, groups=divided, response=pieces))
+
+    def _unchanged(self) -> Files:
+        """Files, where the data are still those of the files."""
+        if np.array_equal(self._of(self.files).counts, self.counts):
+            return self.files
+        raise SkyfoldError(
+            f"'{self.name}' has other data than its files (with_data): choose statistic, background and groups first."
         )
 
     def alongside(self, others: Sequence[Observation]) -> Self:
@@ -182,8 +242,16 @@ class Spectrum(Observation):
         for other in others:
             pha = other.files.pha if isinstance(other, Spectrum) else None
             if pha is not None and pha.path is not None and (pha.path.resolve(), pha.extension) == place:
-                return replace(self, annotation=Annotation(replace(self.files, background=None)))
+                return self._without_background()
         return self
+
+    def _without_background(self) -> Self:
+        """Same data without what was measured beside; what was subtracted stays so."""
+        if self.files.subtract:
+            return self
+        annotation = Annotation(replace(self.files, background=None))
+        likelihood = self.likelihood if self.background_unused else Poisson(self.likelihood.data)
+        return replace(self, annotation=annotation, likelihood=likelihood)
 
     def bound(self, model: Any) -> Self:
         """Spectrum whose response is joined on the energies that a model asks for."""
@@ -216,14 +284,14 @@ class Spectrum(Observation):
         return response.melted(model) if whole else response  # type: ignore[union-attr]
 
     def with_data(self, data: Any) -> Self:
-        """Same spectrum with other counts, (n_groups,).
+        """Same spectrum with other counts, (n_groups,), or with counts and those of the background, (n_groups, 2).
 
         Raises
         ------
         SkyfoldError
             If they are not one number per noticed group.
         """
-        if np.shape(data) != (self.n_data,):
+        if np.shape(data) not in ((self.n_data,), (self.n_data, 2)):
             raise SkyfoldError(
                 f"'{self.name}' has {self.n_data} noticed groups, and the data given have the shape {np.shape(data)}; "
                 "give one number per group."
@@ -288,14 +356,29 @@ class Spectrum(Observation):
         ------
         FileFormatError
             Where a noticed group has no error, or an effective area that reaches it is no number or negative.
+        SkyfoldError
+            Where the background says nothing of a noticed group.
 
         Warns
         -----
+        BackgroundNotFittedWarning
+            Where there is a background that takes no part in the fit.
         ResponseWarning
             Where there are such groups.
         """
         files = self.files
         refuse_missing(self.likelihood, files.pha, files.groups, files.arf, files.response.energy)
+        if files.background is not None:
+            if self.background_unused:
+                warnings.warn(
+                    f"{files.pha.path}: the background {files.background.path} is shown but NOT fitted under "
+                    f"{self.likelihood.statistic_name}: the model must describe source and background together. Choose "
+                    "with_statistic('cstat'), or a chi-squared with subtract=True; background='none' leaves it out",
+                    BackgroundNotFittedWarning,
+                    stacklevel=4,
+                )
+            else:
+                refuse_blind(files.pha, files.background, files.groups)
         blind = np.flatnonzero(~self.files.response.responds() & (np.asarray(self.counts) != 0))
         if blind.size == 0:
             return
@@ -360,6 +443,12 @@ class Spectrum(Observation):
         return self.files.background
 
     @property
+    def background_unused(self) -> bool:
+        """Whether there is a background that takes no part in the fit."""
+        used = self.files.subtract or isinstance(self.likelihood, WithBackground)
+        return self.files.background is not None and not used
+
+    @property
     def background_counts(self) -> np.ndarray | None:
         """Background expected in the source region, by exposure, BACKSCAL and AREASCAL, (n_groups,) counts."""
         return self._background_sum(power=1)
@@ -373,14 +462,8 @@ class Spectrum(Observation):
         files = self.files
         if files.background is None:
             return None
-        source, behind = files.pha, files.background
-        ours = source.exposure * source.area_scaling * source.back_scaling
-        theirs = behind.exposure * behind.area_scaling * behind.back_scaling
-        full = np.zeros((2, len(files.rmf.bounds)))
-        full[:, behind.channels - behind.first_channel] = behind.counts, theirs
-        counts, theirs = full[:, source.channels - source.first_channel]
-        ratio = np.divide(ours, theirs, out=np.zeros_like(ours), where=theirs > 0)
-        return files.groups.sum(counts * ratio**power)
+        other = beside(files.pha, files.background, files.groups)
+        return (other.counts if power == 1 else other.variance) * other.worth**power
 
     def rebin(self, min_significance: float, max_bins: int) -> np.ndarray:
         """Join groups for display only, until each is significant (XSPEC's ``setplot rebin``).
@@ -427,6 +510,14 @@ def _background(pha: Pha, given: Source | None) -> Pha | None:
         stacklevel=3,
     )
     return None
+
+
+def _pieces(pha: Pha, rmf: Rmf, arf: Arf | None, divided: Groups) -> ResponseParts:
+    """Response of a division of the channels."""
+    index = channel_index(pha, rmf)
+    group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
+    group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
+    return ResponseParts.of(rmf, arf, group, weight, len(divided))
 
 
 def _comparable(pha: Pha) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from skyfold.errors import FileFormatError, SkyfoldWarning
+from skyfold.errors import FileFormatError, SkyfoldError, SkyfoldWarning
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.likelihood import Likelihood
-from skyfold.likelihoods.poisson import Poisson
+from skyfold.likelihoods.on_off import OnOff, PoissonGauss
+from skyfold.likelihoods.poisson import Cash, Poisson
+from skyfold.likelihoods.weighted_counts import WeightedCounts
 from skyfold.xray.files.records import Arf, Pha
 from skyfold.xray.grouping import Groups
 
@@ -17,6 +20,28 @@ from skyfold.xray.grouping import Groups
 NO_ERROR = 1e150
 #: Areas below zero by less than this part of the largest are rounding.
 SMALL_AREA = 1e-6
+
+#: Statistics by name, and what each is.
+STATISTICS = {
+    "cstat": "Poisson; with a background of counts W-stat, with one that has errors PG-stat, as XSPEC has it",
+    "cash": "Poisson as Cash wrote it, without the constant; a background takes no part",
+    "wstat": "Poisson, the background of counts at its best in each group",
+    "pgstat": "Poisson, the background with normal errors at its best in each group",
+    "chi2-file": "normal, errors of the file (STAT_ERR and SYS_ERR)",
+    "chi2-data": "normal, variance the counts, 1 where there are none",
+    "chi2-xspec": "normal, variance the counts, the smallest of the others where there are none",
+    "chi2-gehrels": "normal, error 1 + sqrt(counts + 3/4)",
+    "chi2-const": "normal, variance the mean of the counts",
+    "chi2-model": "normal, variance what is expected, 1 at least",
+}
+#: How the variance of counts is told.
+WEIGHTS = {
+    "chi2-data": "data",
+    "chi2-xspec": "least",
+    "chi2-gehrels": "gehrels",
+    "chi2-const": "const",
+    "chi2-model": "model",
+}
 
 
 def refuse_missing(likelihood: Likelihood, pha: Pha, divided: Groups, arf: Arf | None, energies: np.ndarray) -> None:
@@ -44,19 +69,99 @@ def refuse_missing(likelihood: Likelihood, pha: Pha, divided: Groups, arf: Arf |
         )
 
 
-def likelihood_of(pha: Pha, divided: Groups) -> Likelihood:
-    """Counts of each group and their distribution: Poisson, or normal where the file says so."""
+class Beside(NamedTuple):
+    """What was measured of the background, in each group of the source's channels.
+
+    Attributes
+    ----------
+    counts : (n_groups,) counts of the background's file.
+    variance, systematic : (n_groups,) variances of these that STAT_ERR (else the counts) and SYS_ERR tell.
+    worth : (n_groups,) counts in the source region for each: the ratio of exposure, AREASCAL and BACKSCAL; in a group
+        whose channels differ that of the sums.
+    """
+
+    counts: np.ndarray
+    variance: np.ndarray
+    systematic: np.ndarray
+    worth: np.ndarray
+
+
+def refuse_blind(pha: Pha, background: Pha, divided: Groups) -> None:
+    """Refuse to fit groups of which the background says nothing."""
+    blind = np.flatnonzero(~(beside(pha, background, divided).worth > 0))
+    if blind.size:
+        raise SkyfoldError(
+            f"{pha.path}: the background {background.path} says nothing of {blind.size} groups, that which begins at "
+            f"channel {pha.channels[divided.first[blind[0]]]} for one: it has no exposure or no such channel. Leave "
+            "these out with notice(low, high), or read the spectrum with background='none'."
+        )
+
+
+def beside(pha: Pha, background: Pha, divided: Groups) -> Beside:
+    """Measured background in groups of the source's channels."""
+    ours = np.broadcast_to(pha.exposure * pha.area_scaling * pha.back_scaling, pha.counts.shape)
+    # the files may hold other channels than one another
+    wanted, had = (x.channels - (x.first_channel or 0) for x in (pha, background))
+    at = np.searchsorted(had, wanted)
+    at[at == len(had)] = 0
+    here = had[at] == wanted
+
+    def summed(values: Any) -> np.ndarray:
+        return divided.sum(np.where(here, np.broadcast_to(values, background.counts.shape)[at], 0.0))
+
+    theirs = summed(background.exposure * background.area_scaling * background.back_scaling)
+    worth = np.divide(divided.sum(ours), theirs, out=np.zeros(len(divided)), where=theirs > 0)
+    part = 0.0 if background.sys_err is None else background.sys_err
+    variance = background.counts if background.stat_err is None else background.stat_err**2
+    return Beside(summed(background.counts), summed(variance), summed((part * background.counts) ** 2), worth)
+
+
+def likelihood_of(
+    pha: Pha, divided: Groups, background: Pha | None = None, statistic: str | None = None, *, subtract: bool = False
+) -> Likelihood:
+    """Data of each group and how they are distributed.
+
+    Parameters
+    ----------
+    pha, divided : the spectrum and its groups.
+    background : what was measured beside.
+    statistic : a key of `STATISTICS`; None: ``"cstat"``, or ``"chi2-file"`` where the file has errors of its own.
+    subtract : take the background off the data.
+
+    Raises
+    ------
+    SkyfoldError
+        If there is no such statistic, or the files have not what it needs.
+    """
+    if statistic is not None and statistic not in STATISTICS:
+        raise SkyfoldError(f"There is no statistic {statistic!r}; choose one of {', '.join(STATISTICS)}.")
+    if statistic is None:
+        statistic = "cstat" if pha.poisson else "chi2-file"
+    elif not pha.poisson and statistic != "chi2-file":
+        raise SkyfoldError(
+            f"{pha.path}: the spectrum holds no counts but what has errors of its own (a rate, or a background was "
+            f"subtracted); {statistic!r} is for counts: use 'chi2-file'."
+        )
+    chi_squared = statistic.startswith("chi2")
+    if subtract and (background is None or not chi_squared):
+        needed = "a background" if chi_squared else f"a chi-squared, not {statistic!r}"
+        raise SkyfoldError(f"{pha.path}: to subtract the background needs {needed}.")
+    if statistic == "cstat":
+        # as XSPEC does
+        statistic = "" if background is None else "wstat" if background.poisson else "pgstat"
     counts = divided.sum(pha.counts)
+    if statistic in ("wstat", "pgstat"):
+        return _on_off(pha, background, divided, statistic)
     part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
-    systematic = part * pha.counts
-    if pha.poisson:
-        if np.any(divided.sum(systematic) > 0):
-            warnings.warn(
-                f"{pha.path}: SYS_ERR (up to {part.max():.3g} of the data) is unused: the counts are Poisson",
-                SkyfoldWarning,
-                stacklevel=4,
-            )
-        return Poisson(counts)
+    systematic = divided.sum((part * pha.counts) ** 2)
+    if not chi_squared:
+        _say_unused(pha, systematic)
+        return Cash(counts) if statistic == "cash" else Poisson(counts)
+    none = Beside(*(np.zeros(len(counts)),) * 4)
+    other = beside(pha, background, divided) if subtract and background is not None else none
+    systematic = systematic + other.worth**2 * other.systematic
+    if statistic != "chi2-file":
+        return WeightedCounts(counts, WEIGHTS[statistic], other.counts, other.worth, systematic)
     if pha.stat_err is None:
         raise FileFormatError(
             f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
@@ -64,7 +169,7 @@ def likelihood_of(pha: Pha, divided: Groups) -> Likelihood:
         )
     # an error below zero is none
     own = np.where(pha.stat_err < 0, np.nan, pha.stat_err)
-    sigma = np.sqrt(divided.sum(own**2 + systematic**2))
+    sigma = np.sqrt(divided.sum(own**2) + systematic + other.worth**2 * other.variance)
     wrong = ~(np.isfinite(sigma) & (sigma > 0))
     if wrong.any():
         warnings.warn(
@@ -73,4 +178,33 @@ def likelihood_of(pha: Pha, divided: Groups) -> Likelihood:
             SkyfoldWarning,
             stacklevel=4,
         )
-    return Gaussian(counts, np.where(wrong, NO_ERROR, sigma))
+    return Gaussian(counts - other.worth * other.counts, np.where(wrong, NO_ERROR, sigma))
+
+
+def _say_unused(pha: Pha, systematic: np.ndarray) -> None:
+    """Warn of systematic errors that a Poisson statistic does not use."""
+    if np.any(systematic > 0) and pha.sys_err is not None:
+        warnings.warn(
+            f"{pha.path}: SYS_ERR (up to {pha.sys_err.max():.3g} of the data) is unused: the counts are Poisson",
+            SkyfoldWarning,
+            stacklevel=5,
+        )
+
+
+def _on_off(pha: Pha, background: Pha | None, divided: Groups, statistic: str) -> Likelihood:
+    """Likelihood of counts with a background at its best in each group."""
+    if background is None:
+        raise SkyfoldError(
+            f"{pha.path}: {statistic!r} needs a background, and there is none. Name its file, or use 'cstat'."
+        )
+    _say_unused(pha, np.zeros(1) if pha.sys_err is None else pha.sys_err)
+    if statistic == "wstat" and not background.poisson:
+        raise SkyfoldError(
+            f"{background.path}: 'wstat' is for a background of counts, and this one has errors of its own; use "
+            "'pgstat'."
+        )
+    counts, other = divided.sum(pha.counts), beside(pha, background, divided)
+    if statistic == "wstat":
+        # groups of which the background says nothing are refused where they are fitted
+        return OnOff(counts, other.counts, np.where(other.worth > 0, other.worth, 1.0))
+    return PoissonGauss(counts, other.worth * other.counts, other.worth * np.sqrt(other.variance + other.systematic))
