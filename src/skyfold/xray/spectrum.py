@@ -21,20 +21,22 @@ from skyfold.errors import (
     ResponseWarning,
     SkyfoldError,
 )
-from skyfold.naming import walk
 from skyfold.likelihoods.on_off import WithBackground
 from skyfold.likelihoods.poisson import Poisson
+from skyfold.naming import walk
 from skyfold.observation import Observation
+from skyfold.xray.background import beside, refuse_blind
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
 from skyfold.xray.files.energy_grid import ROUNDING
 from skyfold.xray.files.read import read_arf, read_background, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
+from skyfold.xray.grouping import Groups, display_bins, groups
+from skyfold.xray.grouping_schemes import regrouped
 from skyfold.xray.models.spectral import SpectralModel
-from skyfold.xray.grouping import Groups, display_bins, groups, regrouped
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
-from skyfold.xray.statistic import beside, likelihood_of, refuse_blind, refuse_missing
+from skyfold.xray.statistic import likelihood_of, refuse_missing
 from skyfold.xray.units import ENERGIES
 
 Source = str | os.PathLike[str]
