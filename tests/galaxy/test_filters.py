@@ -68,6 +68,42 @@ def test_curves_from_files_and_packages(tmp_path):
     assert abs(Filter.load("sdss_r0").pivot - 6175) < 5
 
 
+def test_vertical_sides_are_sides(tmp_path):
+    plain = Filter("box", [5000.0, 6000.0], [1.0, 1.0])
+    rows = np.array([[5000.0, 0.0], [5000.0, 1.0], [6000.0, 1.0], [6000.0, 0.0]])
+    for name, own in (("up.dat", rows), ("down.dat", rows[::-1]), ("wide.dat", np.vstack([[4000.0, 0.0], rows]))):
+        np.savetxt(tmp_path / name, own)
+        read = Filter.load(tmp_path / name)
+        assert read.pivot == pytest.approx(plain.pivot, rel=1e-8) and plain.pivot == pytest.approx(5492.402, abs=1e-3)
+        wave = np.linspace(4000.0, 7000.0, 301)
+        np.testing.assert_allclose(read.weights(wave) @ wave, plain.weights(wave) @ wave, rtol=1e-8)
+        assert Curves.of([read]).weights(jnp.asarray(wave)).sum() == pytest.approx(1.0, rel=1e-8)
+    stair = Filter("stair", [5000.0, 5500.0, 5500.0, 6000.0], [1.0, 1.0, 3.0, 3.0])
+    expected = (np.log(5500 / 5000) * 1.0 + np.log(6000 / 5500) * 3.0) / np.log(6000 / 5000)
+    assert stair.norm / np.log(6000 / 5000) == pytest.approx(expected, rel=1e-8)
+    with pytest.raises(SkyfoldError, match="same one twice"):
+        Filter("thrice", [5000.0, 5000.0, 5000.0, 6000.0], [0.0, 1.0, 2.0, 1.0])
+
+
+def test_a_curve_may_be_the_response_to_energy(tmp_path):
+    wave = np.linspace(1.2e6, 2.2e6, 60)
+    response = np.exp(-0.5 * ((wave - 1.6e6) / 2e5) ** 2)
+    energy, photon = Filter("e", wave, response, counts="energy"), Filter("p", wave, response / wave)
+    spectrum = wave**3.5
+    assert energy.weights(wave) @ spectrum == pytest.approx(photon.weights(wave) @ spectrum, rel=1e-12)
+    assert abs(energy.weights(wave) @ spectrum / (Filter("t", wave, response).weights(wave) @ spectrum) - 1) > 0.01
+    # the mean over frequency of the flux density per Hz
+    fine = np.linspace(wave[0], wave[-1], 200001)
+    through = np.interp(fine, wave, response / wave) * fine / fine**2
+    right = np.trapezoid(fine**3.5 * through, fine) / np.trapezoid(through, fine)
+    assert energy.weights(fine) @ fine**3.5 == pytest.approx(right, rel=1e-6)
+    for said, one in (("energy", energy), ("photon", Filter("t", wave, response))):
+        np.savetxt(tmp_path / "c.dat", np.column_stack([wave, response]), header=f"band\n{said}\nan energy of photons")
+        assert Filter.load(tmp_path / "c.dat").pivot == pytest.approx(one.pivot, rel=1e-9)
+    with pytest.raises(SkyfoldError, match="'photon' or 'energy'"):
+        Filter("bad", wave, response, counts="quanta")
+
+
 def test_bad_curves_are_refused(tmp_path):
     with pytest.raises(SkyfoldError, match="increasing wavelengths"):
         Filter("bad", [1.0, 1.0], [1.0, 1.0])

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import skyfold as sf
 from skyfold.component import Component
@@ -22,7 +23,7 @@ from skyfold.parameters import Value, parameter
 LINES = ((4000.0, 3.0, 200.0), (4500.0, -0.5, 300.0), (5000.0, 2.0, 150.0))
 WAVE = np.linspace(4200.0, 5700.0, 600)
 RESOLUTION = 1500.0 + 0.2 * WAVE
-INSTRUMENT = LIGHT_KMS / FWHM / RESOLUTION
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 class Bumps(Component):
@@ -49,6 +50,37 @@ def bumps(rest, sigma, np=np):
     return total
 
 
+def instrument(wave, factor=1.0):
+    """Standard deviation in km/s."""
+    return LIGHT_KMS / FWHM / (1500.0 + 0.2 * wave) / factor
+
+
+def in_pixels(of, wave=WAVE):
+    """Means over ln(wavelength) of a function of wavelength in pixels of equal width."""
+    half = 0.5 * (wave[1] - wave[0])
+    middle, half = 0.5 * np.log((wave + half) * (wave - half)), 0.5 * np.log((wave + half) / (wave - half))
+    return sum(0.5 * w * of(np.exp(middle + half * x)) for x, w in zip(NODES, WEIGHTS, strict=True))
+
+
+def between_edges(sigma):
+    """Means of the bumps in the pixels, where `sigma` (km/s) gives what blurs all that lies below an edge."""
+    half = 0.5 * (WAVE[1] - WAVE[0])
+
+    def below(edge):
+        x = total = np.log(edge / 1.1)
+        for line, height, width in LINES:
+            wide = np.hypot(width, sigma(edge)) / LIGHT_KMS
+            total = total + height * width / LIGHT_KMS * np.sqrt(2 * np.pi) * norm.cdf((x - np.log(line)) / wide)
+        return total
+
+    return (below(WAVE + half) - below(WAVE - half)) / np.log((WAVE + half) / (WAVE - half))
+
+
+def seen(o):
+    """What is expected of bumps at redshift 0.1."""
+    return jax.jit(lambda m: o.predict(m))(Bumps(redshift=0.1))
+
+
 def spectrum(flux=None, sigma=0.05, **settings):
     flux = np.ones_like(WAVE) if flux is None else flux
     return Spectroscopy(WAVE, flux, np.broadcast_to(sigma, WAVE.shape), RESOLUTION, **settings)
@@ -56,25 +88,49 @@ def spectrum(flux=None, sigma=0.05, **settings):
 
 @pytest.mark.parametrize("sigma_v", [0.0, 50.0, 200.0, 500.0])
 def test_dispersion_and_resolution_add_in_quadrature(sigma_v):
-    predicted = spectrum(sigma_v=sigma_v).predict(Bumps(redshift=0.1))
-    np.testing.assert_allclose(predicted, bumps(WAVE / 1.1, np.sqrt(INSTRUMENT**2 + sigma_v**2)), atol=1e-5)
+    predicted = seen(spectrum(sigma_v=sigma_v))
+    expected = between_edges(lambda w: np.hypot(instrument(w), sigma_v))
+    np.testing.assert_allclose(predicted, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("fwhm", "sigma_v", "factor"), [(2.5, 150.0, 1.0), (1.0, 30.0, 3.0)])
 def test_templates_resolution_is_taken_off(fwhm, sigma_v, factor):
     o = Spectroscopy(WAVE, WAVE, WAVE, factor * RESOLUTION, sigma_v=sigma_v, template_fwhm=fwhm)
-    template = fwhm / (WAVE / 1.1) / FWHM * LIGHT_KMS
-    total = np.sqrt((INSTRUMENT / factor) ** 2 + sigma_v**2 - template**2)
-    np.testing.assert_allclose(o.predict(Bumps(redshift=0.1)), bumps(WAVE / 1.1, total), atol=2e-5)
+
+    def total(wave):
+        template = fwhm / (wave / 1.1) / FWHM * LIGHT_KMS
+        return np.sqrt(instrument(wave, factor) ** 2 + sigma_v**2 - template**2)
+
+    np.testing.assert_allclose(seen(o), between_edges(total), atol=2e-5)
     table = Spectroscopy(
         WAVE, WAVE, WAVE, factor * RESOLUTION, sigma_v=sigma_v, template_fwhm=([1e3, 1e4], [fwhm, fwhm])
     )
-    np.testing.assert_allclose(table.predict(Bumps(redshift=0.1)), bumps(WAVE / 1.1, total), atol=2e-5)
+    np.testing.assert_allclose(seen(table), between_edges(total), atol=2e-5)
+
+
+@pytest.mark.parametrize("width", [0.5, 5.0, 20.0])
+def test_a_pixel_holds_the_mean_of_what_falls_on_it(width):
+    wave = np.arange(4200.0, 5700.0, width)
+    o = Spectroscopy(wave, wave, wave, 3000.0, sigma_v=100.0)
+    expected = in_pixels(lambda w: bumps(w / 1.1, np.hypot(LIGHT_KMS / 3000.0 / FWHM, 100.0)), wave)
+    np.testing.assert_allclose(seen(o), expected, atol=2e-5)
+    # what is measured on the pixels has their width in it
+    total = np.hypot(1.0 / 3000.0 / FWHM, width / wave / np.sqrt(12.0))
+    within = Spectroscopy(wave, wave, wave, 1.0 / FWHM / total, sigma_v=100.0, pixels_within=True)
+    np.testing.assert_allclose(seen(within), expected, atol=2e-5)
+
+
+def test_a_pixel_beside_a_gap_is_as_wide_as_on_its_other_side():
+    there = np.abs(WAVE - 5000.0) > 30.0
+    o = Spectroscopy(WAVE[there], WAVE[there], WAVE[there], RESOLUTION[there], sigma_v=100.0)
+    np.testing.assert_allclose(o.high - o.low, WAVE[1] - WAVE[0], rtol=1e-9)
+    whole = seen(spectrum(sigma_v=100.0))
+    np.testing.assert_allclose(seen(o), whole[there], atol=1e-5)
 
 
 def test_templates_coarser_than_everything_stay_as_they_are():
     o = spectrum(sigma_v=10.0, template_fwhm=20.0)
-    np.testing.assert_allclose(o.predict(Bumps(redshift=0.1)), bumps(WAVE / 1.1, 0.0), atol=0.05)
+    np.testing.assert_allclose(seen(o), in_pixels(lambda w: bumps(w / 1.1, 0.0)), atol=0.05)
 
 
 def test_slopes_match_differences():
@@ -148,9 +204,9 @@ def test_nuisances_come_back():
     m = np.asarray(clean.predict(Bumps(redshift=0.1)))
     coefficients = np.array([0.05, -0.1, 0.03, 0.0])
     centre = 5006.8 * 1.1
-    width = np.hypot(100.0 / LIGHT_KMS, 1 / FWHM / RESOLUTION) * centre
+    width = np.hypot(100.0, instrument(centre)) / LIGHT_KMS * centre
     flux = 3e-21  # erg/s/cm^2
-    profile = flux * np.exp(-0.5 * ((WAVE - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    profile = flux * in_pixels(lambda w: np.exp(-0.5 * ((w - centre) / width) ** 2) / (width * np.sqrt(2 * np.pi)))
     line = (profile * u.Unit("erg/s/cm2/AA")).to_value(u.nJy, u.spectral_density(WAVE * u.AA))
     data = m * (1 + clean.basis @ coefficients) + line
     sigma = 1e-3
@@ -183,7 +239,7 @@ def test_without_nuisances_data_are_independent_and_outliers_may_be_expected():
 
 def test_fit_finds_redshift_and_dispersion():
     rng = np.random.default_rng(3)
-    flux = bumps(WAVE / 1.1, np.sqrt(INSTRUMENT**2 + 180.0**2)) + 0.05 * rng.standard_normal(WAVE.size)
+    flux = in_pixels(lambda w: bumps(w / 1.1, np.hypot(instrument(w), 180.0))) + 0.05 * rng.standard_normal(WAVE.size)
     z = sf.Parameter(sf.Uniform(0.099, 0.101), name="z")
     o = spectrum(flux, sigma_v=sf.Uniform(20, 500), calibration=2, lines=[4861.3], line_sd=1e-20, redshift=z)
     posterior = sf.Posterior((Bumps(redshift=z), o))

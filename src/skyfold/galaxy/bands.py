@@ -1,9 +1,10 @@
 r"""Bands: from a galaxy to flux densities, in ways that differ in what is done beforehand.
 
 `Curves` works for any galaxy and any redshift: weights of the spectrum's nodes follow from the filters inside the
-trace. `Whole` holds these weights for a redshift that is fixed, `Cropped` has the populations cut to the wavelengths
-under the filters as well, and `Table` has them contracted with the filters. Dust varies inside a filter, so there its
-transmission is written as a polynomial through k wavelengths of each band,
+trace. `Seen` holds these weights for a redshift that is fixed, `Cropped` has the populations cut to the wavelengths
+under the filters as well, and `Table` has them contracted with the filters. What dust sends out and the lines of gas
+have weights of their own, so that no step of the populations' wavelengths blurs them. Dust varies inside a
+filter, so there its transmission is written as a polynomial through k wavelengths of each band,
 
 .. math:: \int W_b L\, T\, d\lambda \approx \sum_k T(\lambda_{bk}) \int W_b L\, \ell_{bk}\, d\lambda,
 
@@ -23,11 +24,42 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
-from skyfold.galaxy.filters import Filter
+from skyfold.galaxy.filters import Filter, in_logarithm
+from skyfold.galaxy.nebular import Nebular
+from skyfold.galaxy.ssp import LIGHT
 from skyfold.parameters import Parameter, substitute
 
 #: Nodes in ln(wavelength) of the running integrals of a curve.
 _STEPS = 512
+#: Observed wavelength in Angstrom below which dust does not shine, and steps in ln(wavelength) of its light above.
+_DUST, _DUST_STEP = 1e4, 0.01
+
+
+class Seen(eqx.Module):
+    """Weights of every piece of a galaxy's light: nJy for 1 Lsun/Hz, or for 1 Lsun of a line or of dust.
+
+    Attributes
+    ----------
+    smooth : (n_band, n_wave) of the wavelengths of the populations.
+    lines : (n_band, n_line) of the gas's lines; None without.
+    dust : (n_band, n) of what dust sends out; None without.
+    wave : (n,) rest wavelengths at which that is evaluated, Angstrom.
+    """
+
+    smooth: Any
+    lines: Any = None
+    dust: Any = None
+    wave: Any = None
+
+    def fold(self, model: Any) -> jax.Array:
+        """Flux densities of a galaxy, nJy, (n_band,)."""
+        light = model.light()
+        total = jnp.asarray(self.smooth) @ light.smooth
+        if self.lines is not None:
+            total = total + jnp.asarray(self.lines) @ light.lines
+        if self.dust is not None:
+            total = total + light.absorbed * (jnp.asarray(self.dust) @ model.emission.emission(jnp.asarray(self.wave)))
+        return total
 
 
 class Curves(eqx.Module):
@@ -38,6 +70,9 @@ class Curves(eqx.Module):
     start, step : (n_band,) first ln(wavelength) and step.
     shift, plain : (n_band, n) integrals of T/lambda and of T over wavelength up to each node.
     height : (n_band, n) T at the nodes, normalised as the integrals are.
+    dust : (n_band, n_dust) weights of a spectrum that is linear between the wavelengths `dust_wave`: steps of a
+        hundredth, where any band lies in the infrared. They are the same at every redshift.
+    dust_wave : (n_dust,) observed wavelengths, Angstrom.
     """
 
     start: Any
@@ -45,6 +80,8 @@ class Curves(eqx.Module):
     shift: Any
     plain: Any
     height: Any
+    dust: Any
+    dust_wave: Any
 
     @classmethod
     def of(cls, filters: Sequence[Filter]) -> Curves:
@@ -54,12 +91,15 @@ class Curves(eqx.Module):
             x = np.linspace(np.log(f.wave[0]), np.log(f.wave[-1]), _STEPS)
             grid = np.union1d(f.wave, np.exp(x)[1:-1])
             t = np.interp(grid, f.wave, f.transmission)
-            slope = np.diff(t) / np.diff(grid)
-            shift = (t[:-1] - slope * grid[:-1]) * np.log(grid[1:] / grid[:-1]) + np.diff(t)
+            shift = in_logarithm(grid, t)
             plain = 0.5 * (t[1:] + t[:-1]) * np.diff(grid)
             both = (np.interp(np.exp(x), grid, np.append(0.0, np.cumsum(y)) / f.norm) for y in (shift, plain))
             rows.append((x[0], x[1] - x[0], *both, np.interp(np.exp(x), f.wave, f.transmission) / f.norm))
-        return cls(*(np.array(column) for column in zip(*rows, strict=True)))
+        longest = max(f.wave[-1] for f in filters)
+        wave = _DUST * np.exp(_DUST_STEP * np.arange(np.ceil(np.log(max(longest / _DUST, 1.0)) / _DUST_STEP) + 1))
+        dust = np.stack([f.weights(wave) if f.wave[-1] > _DUST else np.zeros(len(wave)) for f in filters])
+        used = np.any(dust > 0, axis=0)
+        return cls(*(np.array(column) for column in zip(*rows, strict=True)), dust[:, used], wave[used])
 
     def weights(self, wave: jax.Array) -> jax.Array:
         """Weights (n_band, n_wave) of a spectrum that is linear between the observed wavelengths `wave`, Angstrom."""
@@ -70,36 +110,47 @@ class Curves(eqx.Module):
         band = jnp.arange(self.shift.shape[0])[:, None]
         # cubic through values and slopes; the slope in ln(wavelength) of one is T, of the other T lambda
         edge = jnp.exp(self.start[:, None] + self.step[:, None] * i)
-        low, high = self.height[band, i] * self.step[:, None], self.height[band, i + 1] * self.step[:, None]
+        height = jnp.asarray(self.height)
+        low, high = height[band, i] * self.step[:, None], height[band, i + 1] * self.step[:, None]
 
         def running(table: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
             a, b = table[band, i], table[band, i + 1]
             return a + u * (left + u * (3.0 * (b - a) - 2.0 * left - right + u * (left + right - 2.0 * (b - a))))
 
-        shift = running(self.shift, low, high)
-        plain = running(self.plain, low * edge, high * edge * jnp.exp(self.step[:, None]))
+        shift = running(jnp.asarray(self.shift), low, high)
+        plain = running(jnp.asarray(self.plain), low * edge, high * edge * jnp.exp(self.step[:, None]))
         part = jnp.diff(shift, axis=1)
         upper = (jnp.diff(plain, axis=1) - wave[:-1] * part) / jnp.diff(wave)
         zero = jnp.zeros((part.shape[0], 1))
         return jnp.concatenate([part - upper, zero], axis=1) + jnp.concatenate([zero, upper], axis=1)
 
-    def fold(self, model: Any) -> jax.Array:
-        """Flux densities of a galaxy, nJy, (n_band,)."""
-        wave = jnp.asarray(model.ssp.wave) * (1.0 + model.redshift)
-        light = model.evaluate()
-        if model.igm is not None:
-            light = light * model.igm.transmission(wave, model.redshift)
-        return model.dimming() * (self.weights(wave) @ light)
+    def through(self, wave: jax.Array) -> jax.Array:
+        """Transmissions (n_band, n) at observed wavelengths (n,), Angstrom, over their integrals in ln(wavelength)."""
+        x = (jnp.log(wave) - self.start[:, None]) / self.step[:, None]
+        i = jnp.clip(jnp.floor(x).astype(int), 0, self.height.shape[1] - 2)
+        band = jnp.arange(self.height.shape[0])[:, None]
+        low, high = jnp.asarray(self.height)[band, i], jnp.asarray(self.height)[band, i + 1]
+        inside = (x >= 0.0) & (x <= self.height.shape[1] - 1.0)
+        return jnp.where(inside, low + jnp.clip(x - i, 0.0, 1.0) * (high - low), 0.0)
 
+    def seen(self, model: Any, smooth: Any = None) -> Seen:
+        """Weights of the pieces of a galaxy's light at its redshift; those of the `smooth` ones may be known."""
+        dimming, stretch = model.dimming(), 1.0 + model.redshift
 
-class Whole(eqx.Module):
-    """Weights (n_band, n_wave) of all wavelengths of the populations: nJy for one Lsun/Hz."""
+        def arriving(wave: jax.Array) -> Any:
+            return 1.0 if model.igm is None else model.igm.transmission(wave, model.redshift)
 
-    weights: Any
-
-    def fold(self, model: Any) -> jax.Array:
-        """Flux densities of a galaxy, nJy, (n_band,)."""
-        return jnp.asarray(self.weights) @ model.evaluate()
+        if smooth is None:
+            wave = jnp.asarray(model.ssp.wave) * stretch
+            smooth = dimming * self.weights(wave) * arriving(wave)
+        lines = dust = rest = None
+        if isinstance(model.nebular, Nebular):
+            at = jnp.asarray(model.nebular.grid.line_wave)
+            lines = dimming * self.through(at * stretch) * arriving(at * stretch) * at / LIGHT
+        # dust that shines where no band sees it costs nothing
+        if model.emission is not None and self.dust.shape[1]:
+            dust, rest = dimming * self.dust, self.dust_wave / stretch
+        return Seen(smooth, lines, dust, rest)
 
 
 class Cropped(eqx.Module):

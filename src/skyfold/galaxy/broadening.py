@@ -33,40 +33,53 @@ def dispersed(spectrum: jax.Array, variance: Any, step: Any) -> jax.Array:
 
 
 class LineSpread(eqx.Module):
-    r"""Profiles of an instrument, one for each pixel.
+    r"""Pixels of an instrument: means, between their edges, of a spectrum that its profile has blurred.
 
-    The spectrum between its nodes is linear, and a pixel holds exactly the convolution of that with its profile,
+    The spectrum between its nodes is linear, and what lies below an edge is exactly the running integral of its
+    convolution with the profile there,
 
-    .. math:: p_i = \sum_j f_j\, [G(u+1) - 2 G(u) + G(u-1)]_{u = x_i - j}, \quad
-        G(u) = u\,\Phi(u/s_i) + s_i\,\phi(u/s_i)
+    .. math:: E(x) = \sum_{j < b} f_j + \sum_{j \ge b} f_j\, [H(u+1) - 2 H(u) + H(u-1)]_{u = x - j}, \quad
+        H(u) = \tfrac{1}{2} \left[(u^2 + s^2)\,\Phi(u/s) + u s\,\phi(u/s)\right]
 
-    with positions x and widths s in steps. A profile is what a lamp line shows, with the pixel's own width in it.
+    with positions x and widths s in steps, and b the first node of the edge's band.
 
     Attributes
     ----------
-    first : (n_pixel,) first node of each pixel's band.
-    place : (n_pixel,) position of each pixel after that node, in steps.
-    half : number of nodes on either side of a pixel.
+    first : (n_edge,) first node of each edge's band.
+    place : (n_edge,) position of each edge after that node, in steps.
+    lower, upper : (n_pixel,) which edges are a pixel's.
+    half : number of nodes on either side of an edge.
     """
 
     first: Any
     place: Any
+    lower: Any
+    upper: Any
     half: int = eqx.field(static=True)
 
     @classmethod
-    def of(cls, position: np.ndarray, widest: float) -> LineSpread:
-        """Lay bands about pixels at `position` (n_pixel,), in steps from the first node, for widths up to `widest`."""
-        half = int(np.ceil(_REACH * widest)) + 2
-        first = np.floor(position).astype(np.int64) - half
-        return cls(first, position - first, half)
+    def of(cls, low: np.ndarray, high: np.ndarray, widest: float) -> LineSpread:
+        """Lay bands about edges (n_pixel,), in steps from the first node, for widths up to `widest`."""
+        half = int(cls.reach(widest))
+        # neighbours share their edge
+        edges, place = np.unique(np.round(np.concatenate([low, high]), 9), return_inverse=True)
+        first = np.floor(edges).astype(np.int64) - half
+        return cls(first, edges - first, *np.split(place, 2), half)
+
+    @staticmethod
+    def reach(widest: float) -> float:
+        """Number of nodes that an edge needs on either side for profiles of widths up to `widest`."""
+        return float(np.ceil(_REACH * widest)) + 2.0
 
     def fold(self, spectrum: jax.Array, width: jax.Array) -> jax.Array:
-        """Pixels (n_pixel,) of a spectrum (n,) for profiles of standard deviations `width` (n_pixel,), in steps."""
+        """Integrals (n_pixel,), in steps, of a spectrum (n,) for profiles of standard deviations `width` (n_edge,)."""
         s = jnp.maximum(width, 1e-3)[:, None]
         count = 2 * self.half + 2
         u = jnp.asarray(self.place)[:, None] - jnp.arange(-1.0, count + 1.0)
         t = u / s
-        g = u * ndtr(t) + s * jnp.exp(-0.5 * t**2) / jnp.sqrt(2.0 * jnp.pi)
-        weights = g[:, 2:] - 2.0 * g[:, 1:-1] + g[:, :-2]
+        h = 0.5 * ((u**2 + s**2) * ndtr(t) + u * s * jnp.exp(-0.5 * t**2) / jnp.sqrt(2.0 * jnp.pi))
+        weights = h[:, 2:] - 2.0 * h[:, 1:-1] + h[:, :-2]
         nodes = jnp.asarray(self.first)[:, None] + jnp.arange(count)
-        return jnp.sum(weights * spectrum[nodes], axis=1)
+        before = jnp.concatenate([jnp.zeros(1), jnp.cumsum(spectrum)])[jnp.asarray(self.first)]
+        below = before + jnp.sum(weights * spectrum[nodes], axis=1)
+        return below[jnp.asarray(self.upper)] - below[jnp.asarray(self.lower)]

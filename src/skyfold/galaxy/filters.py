@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,8 @@ _STATED = re.compile(
     r"(angstroms?|aa?|\u00c5|nm|nanomet(?:er|re)s?|um|[\u00b5\u03bc]m|microns?|micromet(?:er|re)s?)(?=[\W_]|$)",
     re.IGNORECASE,
 )
+#: Share of its wavelength over which a vertical side inside a curve rises or falls.
+_UPRIGHT = 1e-9
 #: Points on which the span of a curve is looked for.
 _SPAN = 1001
 #: How figures show flux densities over wavelength.
@@ -52,28 +54,34 @@ class Filter:
     Parameters
     ----------
     name : as in ``"sdss_g0"``.
-    wave : (n,) wavelengths, Angstrom, increasing; or with their unit, as an astropy quantity.
+    wave : (n,) wavelengths, Angstrom, increasing; or with their unit, as an astropy quantity. A vertical side is the
+        same wavelength twice.
     transmission : (n,) in any unit.
+    counts : what `transmission` is the response to: ``"photon"``, or ``"energy"``, the signal for a unit of energy, as
+        for bolometers. The latter is divided by the wavelength, so that `transmission` is always that per photon.
 
     Raises
     ------
     SkyfoldError
         If the curve is no curve: other shapes, numbers that are masked or not finite, wavelengths that do not increase
-        or end below the Lyman limit (in other units, that is), transmissions below zero, no light.
+        or end below the Lyman limit (in other units, that is), transmissions below zero, no light; or
+        `counts` is neither.
     """
 
     name: str
     wave: np.ndarray
     transmission: np.ndarray
+    counts: InitVar[str] = "photon"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, counts: str) -> None:
         w = plain(f"Filter '{self.name}'", self.wave, "Angstrom")
         t = plain(f"Transmission of the filter '{self.name}'", self.transmission)
-        bad = w.ndim != 1 or w.shape != t.shape or w.size < 2
-        if bad or not np.all(np.isfinite(w) & np.isfinite(t)) or np.any(np.diff(w) <= 0) or w[0] <= 0 or t.max() <= 0:
+        bad = w.ndim != 1 or w.shape != t.shape or w.size < 2 or not np.all(np.isfinite(w) & np.isfinite(t))
+        if bad or not _rises(w) or np.max((t[1:] + t[:-1]) * np.diff(w)) <= 0:
             raise SkyfoldError(
-                f"Filter '{self.name}': a curve needs two or more increasing wavelengths in Angstrom with finite "
-                f"transmissions, some positive; got the shapes {w.shape} and {t.shape}."
+                f"Filter '{self.name}': a curve needs two or more increasing wavelengths in Angstrom (a vertical side "
+                "has the same one twice) with finite transmissions, some positive; got the shapes "
+                f"{w.shape} and {t.shape}."
             )
         check_reach(f"Filter '{self.name}'", w, _SHORTEST)
         if t.min() < -_NEGATIVE * t.max():
@@ -81,11 +89,17 @@ class Filter:
                 f"Filter '{self.name}': the transmission at {w[np.argmin(t)]:g} Angstrom is {t.min():g}; transmissions "
                 f"are not negative, but for noise below {100 * _NEGATIVE:.0f}% of the largest one."
             )
-        t = np.maximum(t, 0.0)
+        if counts not in ("photon", "energy"):
+            raise SkyfoldError(f"Filter '{self.name}': counts={counts!r} is not known; it is 'photon' or 'energy'.")
+        t = np.maximum(t, 0.0) / (w / w[-1] if counts == "energy" else 1.0)
         light = np.flatnonzero(t > _FLOOR * t.max())
         inside = slice(max(light[0] - 1, 0), light[-1] + 2)
-        object.__setattr__(self, "wave", w[inside])
-        object.__setattr__(self, "transmission", t[inside])
+        w, t = w[inside], t[inside]
+        # nothing lies outside of a curve, so a vertical side at its end is there without the point at its foot
+        keep = slice(int(w[0] == w[1]), len(w) - int(w[-1] == w[-2]))
+        w, t = w[keep], t[keep]
+        object.__setattr__(self, "wave", np.where(np.diff(w, prepend=0.0) == 0, w * (1.0 + _UPRIGHT), w))
+        object.__setattr__(self, "transmission", t)
 
     @classmethod
     def load(cls, name: Any) -> Self:
@@ -96,7 +110,8 @@ class Filter:
         name : a `Filter`; a file of two columns, wavelength and transmission, whose name ends on ``.par``, ``.txt``,
             ``.dat`` or ``.csv``; or a name. Wavelengths are in Angstrom, or in the unit that the lines before the
             numbers state, as in ``# wavelength [nm]`` or ``# unit: micron``. Names as in ``"sdss_r0"`` or
-            ``"twomass_J"`` are those of astro-sedpy, those with a hyphen as in ``"decamDR1-g"`` of speclite.
+            ``"twomass_J"`` are those of astro-sedpy, those with a hyphen as in ``"decamDR1-g"`` of speclite. A line
+            before the numbers of no more than ``energy`` or ``photon``, as in CIGALE's files, says what is counted.
 
         Raises
         ------
@@ -130,9 +145,11 @@ class Filter:
             rows.append(pair)
         if not rows:
             raise FileFormatError(f"{path}: not a table of wavelengths and transmissions.")
+        # turned, not sorted alone: the two points of a vertical side keep their order
+        rows = rows[::-1] if rows[0][0] > rows[-1][0] else rows
         table = np.array(sorted(rows, key=lambda row: row[0]))
         try:
-            return cls(path.stem, table[:, 0] * _unit(path, heading), table[:, 1])
+            return cls(path.stem, table[:, 0] * _unit(path, heading), table[:, 1], _counts(heading))
         except SkyfoldError as problem:
             raise FileFormatError(f"{path}: {problem}") from problem
 
@@ -174,9 +191,7 @@ class Filter:
     @cached_property
     def norm(self) -> float:
         """Integral of T over ln(wavelength)."""
-        slope = np.diff(self.transmission) / np.diff(self.wave)
-        constant = self.transmission[:-1] - slope * self.wave[:-1]
-        return float(np.sum(constant * np.log(self.wave[1:] / self.wave[:-1]) + np.diff(self.transmission)))
+        return float(np.sum(in_logarithm(self.wave, self.transmission)))
 
     @cached_property
     def pivot(self) -> float:
@@ -241,6 +256,22 @@ def _unit(path: Path, heading: Sequence[str]) -> float:
     if len(factors) > 1:
         raise FileFormatError(f"{path}: the heading states several units of wavelength ({', '.join(sorted(found))}).")
     return factors.pop() if factors else 1.0
+
+
+def _counts(heading: Sequence[str]) -> str:
+    """What the lines before the numbers say that the transmission counts."""
+    return "energy" if any(line.strip("# \t").lower() == "energy" for line in heading) else "photon"
+
+
+def in_logarithm(wave: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Integrals (n - 1,) over ln(wavelength) of a curve (n,) that is linear between wavelengths (n,)."""
+    step, ratio = np.diff(wave), np.log1p(np.diff(wave) / wave[:-1])
+    return np.asarray(curve[:-1] * ratio + np.diff(curve) / step * (step - wave[:-1] * ratio))
+
+
+def _rises(wave: np.ndarray) -> bool:
+    """Whether wavelengths are positive and increase, each standing there twice at most."""
+    return bool(wave[0] > 0 and wave[-1] > wave[0] and np.all(np.diff(wave) >= 0) and np.all(wave[2:] > wave[:-2]))
 
 
 def _increasing(wave: Any, transmission: Any) -> tuple[np.ndarray, np.ndarray]:

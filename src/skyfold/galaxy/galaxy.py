@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,14 @@ import numpy as np
 
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy import cosmology
 from skyfold.galaxy.columns import NJY, plain
+from skyfold.galaxy.coverage import reaches
 from skyfold.galaxy.metallicity import ConstantMetallicity, Metallicity
+from skyfold.galaxy.nebular import Nebular, line_spectrum
 from skyfold.galaxy.sfh.base import StarFormationHistory
 from skyfold.galaxy.sfh.weights import age_weights
-from skyfold.galaxy.ssp import LIGHT, LYMAN_LIMIT, SSP, SSPWarning
+from skyfold.galaxy.ssp import LYMAN_LIMIT, SSP, SSPWarning, energy_weights
 from skyfold.parameters import Parameter, Value, is_symbol, parameter, shape_of
 from skyfold.priors import Prior
 
@@ -23,6 +26,22 @@ from skyfold.priors import Prior
 _NEAREST = 1e-4
 #: Centimetres in a Mpc.
 MPC = 3.0856775814913673e24
+
+
+class Light(NamedTuple):
+    """What leaves a galaxy, in the pieces that are each known on other wavelengths.
+
+    Attributes
+    ----------
+    smooth : (n_wave,) stars and continuum of the gas behind the dust, Lsun/Hz, linear between the populations'
+        wavelengths.
+    absorbed : luminosity that the dust takes away, Lsun, and sends out where the galaxy has `emission`; else None.
+    lines : (n_line,) luminosities of the gas's lines behind the dust, Lsun; None without.
+    """
+
+    smooth: jax.Array
+    absorbed: jax.Array | None
+    lines: jax.Array | None
 
 
 class Galaxy(Component):
@@ -33,7 +52,8 @@ class Galaxy(Component):
 
     with the mass :math:`w` that the star-formation history and the metallicity put on each population of the grid, the
     transmission T of the dust for stars younger and older than its ``t_birth``, and the spectrum e that it sends out
-    for each solar luminosity that it absorbs.
+    for each solar luminosity that it absorbs. The sum over populations is linear between their wavelengths; what dust
+    sends out and the lines of gas are not bound to these: data see them at wavelengths of their own.
 
     Parameters
     ----------
@@ -43,18 +63,19 @@ class Galaxy(Component):
     dust : attenuation, a component with ``transmission(wave)`` and ``t_birth``; None for none.
     emission : what the dust sends out, a component with ``emission(wave)``; None for none.
     igm : what lies between the galaxies, with ``transmission(wave, redshift)``; None for none.
-    nebular : gas that young stars ionise, with ``spectrum(rate, wave)`` and ``escape``, such as
-        `skyfold.galaxy.nebular`'s ``Nebular``; its light leaves the galaxy as that of young stars does, and the light
+    nebular : gas that young stars ionise, `skyfold.galaxy.nebular`'s ``Nebular`` or a component with
+        ``spectrum(rate, wave)`` and ``escape``; its light leaves the galaxy as that of young stars does, and the light
         that ionises is gone but for what escapes. None for none.
-    redshift : redshift.
+    redshift : redshift, above -1; up to 100 where distance or age follow from it.
     distance : luminosity distance, Mpc; default that of the cosmology (`skyfold.galaxy.cosmology`) at the redshift. At
         redshift 0 it must be given. Absolute magnitudes are those of ``magnitudes(model, filters, absolute=True)``.
-    age : age of the Universe at the redshift, Gyr; default that of the cosmology.
+    age : age of the Universe at the redshift, Gyr; default that of the cosmology, at negative redshifts today's.
 
     Raises
     ------
     SkyfoldError
-        If a part is not of its kind, or the distance of a galaxy at redshift 0 is not given.
+        If a part is not of its kind, the distance of a galaxy at redshift 0 is not given, or the redshift may be one
+        for which distance and age are not known.
 
     Warns
     -----
@@ -132,6 +153,7 @@ class Galaxy(Component):
                 f"Galaxy: the redshift may be {np.min(lowest):g}, where its distance does not follow from it; give "
                 "distance= in Mpc, or a prior above 0."
             )
+        reaches(self)
         self._warn_of_edges()
 
     def _warn_of_edges(self) -> None:
@@ -158,16 +180,13 @@ class Galaxy(Component):
         """Age of the Universe at the galaxy's redshift, Gyr."""
         if self.age is not None:
             return jnp.asarray(self.age)
-        from skyfold.galaxy import cosmology
-
-        return cosmology.age(self.redshift)
+        # what comes towards us is seen as it is today
+        return cosmology.age(jnp.maximum(self.redshift, 0.0))
 
     def luminosity_distance(self) -> jax.Array:
         """Luminosity distance, Mpc."""
         if self.distance is not None:
             return jnp.asarray(self.distance)
-        from skyfold.galaxy import cosmology
-
         return cosmology.luminosity_distance(self.redshift)
 
     def dimming(self) -> jax.Array:
@@ -192,31 +211,45 @@ class Galaxy(Component):
         shares = self.metallicity.weights(self.ssp.log_z_solar, formed)
         return by_age[:, None, :] * shares
 
-    def starlight(self) -> jax.Array:
-        """Luminosity before dust, Lsun/Hz, (2, n_wave): of young stars with the gas about them, and of old ones."""
-        flux, weights = jnp.asarray(self.ssp.flux), self.weights()
+    def light(self) -> Light:
+        """What leaves the galaxy, in pieces."""
+        flux, weights, wave = jnp.asarray(self.ssp.flux), self.weights(), jnp.asarray(self.ssp.wave)
         light = jnp.reshape(weights, (2, -1)) @ jnp.reshape(flux, (-1, flux.shape[-1]))
-        if self.nebular is None:
-            return light
-        wave = jnp.asarray(self.ssp.wave)
-        gas = self.nebular.spectrum(weights.sum(axis=0) * self.ssp.ionising, wave)
-        return jnp.where(wave < LYMAN_LIMIT, self.nebular.escape * light, light).at[0].add(gas)
+        lines = None
+        if self.nebular is not None:
+            rate = weights.sum(axis=0) * self.ssp.ionising
+            light = jnp.where(wave < LYMAN_LIMIT, self.nebular.escape * light, light)
+            if isinstance(self.nebular, Nebular):
+                light, lines = light.at[0].add(self.nebular.continuum(rate, wave)), self.nebular.lines(rate)
+            else:
+                light = light.at[0].add(self.nebular.spectrum(rate, wave))
+        if self.dust is None:
+            return Light(light.sum(axis=0), None, lines)
+        left = jnp.stack(self.dust.transmission(wave))
+        arriving = lines
+        if lines is not None:
+            arriving = lines * self.dust.transmission(jnp.asarray(self.nebular.grid.line_wave))[0]
+        absorbed = None
+        if self.emission is not None:
+            absorbed = jnp.sum(light * (1.0 - left), axis=0) @ energy_weights(wave)
+            absorbed = absorbed if lines is None else absorbed + jnp.sum(lines - arriving)
+        return Light(jnp.sum(light * left, axis=0), absorbed, arriving)
+
+    def continuum(self, light: Light, grid: jax.Array) -> jax.Array:
+        """Luminosity without the lines of the gas, Lsun/Hz, at rest wavelengths `grid` (n,) in Angstrom."""
+        smooth = jnp.interp(grid, jnp.asarray(self.ssp.wave), light.smooth)
+        return smooth if light.absorbed is None else smooth + light.absorbed * self.emission.emission(grid)
 
     def evaluate(self, grid: Any = None) -> jax.Array:
         """Luminosity, Lsun/Hz, at rest wavelengths `grid` (n,) in Angstrom, by default those of the populations.
 
-        Between the wavelengths of the populations it is linear.
+        Lines of the gas are averaged over the cells between the middles of the wavelengths, see `line_spectrum`.
         """
-        wave = jnp.asarray(self.ssp.wave)
-        light = self.starlight()
-        if self.dust is None:
-            total = light.sum(axis=0)
-        else:
-            left = jnp.stack(self.dust.transmission(wave))
-            total = jnp.sum(light * left, axis=0)
-            if self.emission is not None:
-                total = total + absorbed(wave, light, left) * self.emission.emission(wave)
-        return total if grid is None else jnp.interp(jnp.asarray(grid), wave, total)
+        light, wave = self.light(), jnp.asarray(self.ssp.wave if grid is None else grid)
+        total = self.continuum(light, wave)
+        if light.lines is None:
+            return total
+        return total + line_spectrum(wave, self.nebular.grid.line_wave, light.lines, self.nebular.sigma)
 
     # -- derived ---------------------------------------------------------------------------------------------------
 
@@ -260,16 +293,25 @@ class Galaxy(Component):
         SkyfoldError
             If the galaxy has no gas.
         """
-        if self.nebular is None:
+        lines = self.light().lines
+        if lines is None:
             raise SkyfoldError("Galaxy: without gas there are no lines; give nebular=.")
-        lines = self.nebular.lines(self.weights().sum(axis=0) * self.ssp.ionising)
-        if self.dust is None:
-            return lines
-        return lines * self.dust.transmission(jnp.asarray(self.nebular.grid.line_wave))[0]
+        return lines
+
+    def line_fluxes(self, light: Light) -> jax.Array:
+        """Fluxes of the gas's lines that arrive, erg/s/cm^2 (n_line,), in the order of its grid."""
+        flux = light.lines * self.ssp.lsun / (4.0 * jnp.pi * (self.luminosity_distance() * MPC) ** 2)
+        if self.igm is None:
+            return flux
+        wave = jnp.asarray(self.nebular.grid.line_wave) * (1.0 + self.redshift)
+        return flux * self.igm.transmission(wave, self.redshift)
 
     def bolometric_luminosity(self) -> jax.Array:
-        """Luminosity over all wavelengths of the grid, Lsun."""
-        return -jnp.trapezoid(self.evaluate(), LIGHT / jnp.asarray(self.ssp.wave))
+        """Luminosity of stars and gas over all wavelengths of the grid, and of all that dust sends out, Lsun."""
+        light = self.light()
+        total = light.smooth @ energy_weights(jnp.asarray(self.ssp.wave))
+        total = total if light.lines is None else total + jnp.sum(light.lines)
+        return total if light.absorbed is None else total + light.absorbed
 
     def __repr__(self) -> str:
         parts = [f"sfh={self.sfh!r}", f"metallicity={type(self.metallicity).__name__}"]
@@ -289,8 +331,3 @@ def _given(what: str, value: Any, unit: str) -> float | None:
             "out and give the redshift a prior, or let log_mass take up the uncertainty of the distance."
         )
     return float(number)
-
-
-def absorbed(wave: jax.Array, light: jax.Array, left: jax.Array) -> jax.Array:
-    """Luminosity that dust takes away, Lsun, of light (2, n_wave) of which the fraction `left` (2, n_wave) remains."""
-    return -jnp.trapezoid(jnp.sum(light * (1.0 - left), axis=0), LIGHT / wave)

@@ -85,7 +85,8 @@ class IGM(Component):
         wave_observed : (n_wave,) observed wavelength in Angstrom.
         z : redshift; the result is differentiable in it except where a wavelength meets a line's own.
         """
-        return jnp.exp(-self.scale * self.optical_depth(jnp.asarray(wave_observed), z))
+        # nothing absorbs on the way from a galaxy that comes towards us
+        return jnp.exp(-self.scale * self.optical_depth(jnp.asarray(wave_observed), jnp.maximum(z, 0.0)))
 
 
 class Inoue2014(IGM):

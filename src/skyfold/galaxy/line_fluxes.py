@@ -15,7 +15,7 @@ from skyfold.compiled.annotation import Annotation
 from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy.columns import numbers, plain
-from skyfold.galaxy.galaxy import MPC, Galaxy
+from skyfold.galaxy.galaxy import Galaxy
 from skyfold.likelihoods.limits import checked_likelihood
 from skyfold.observation import Observation
 
@@ -124,7 +124,7 @@ class LineFluxes(Observation):
             raise SkyfoldError(f"'{self.name}' is bound to another model; bind it to this one: lines.bound(model).")
         for part, members in zip(parts, self.members, strict=True):
             if members is not None:
-                total = total + jnp.asarray(members) @ _arriving(part)
+                total = total + jnp.asarray(members) @ part.line_fluxes(part.light()) / UNIT
         return total
 
     def _members(self, part: Galaxy) -> np.ndarray | None:
@@ -149,15 +149,6 @@ def _galaxies(model: Any) -> tuple[Galaxy, ...]:
         if not isinstance(part, Galaxy):
             raise SkyfoldError(f"LineFluxes sees galaxies, as of galaxy.Galaxy, or sums of them, not {part!r}.")
     return tuple(parts)
-
-
-def _arriving(model: Galaxy) -> jax.Array:
-    """Fluxes of all lines of the gas that arrive, 1e-17 erg/s/cm^2."""
-    light = model.line_luminosities() * model.ssp.lsun
-    if model.igm is not None:
-        wave = jnp.asarray(model.nebular.grid.line_wave) * (1.0 + model.redshift)
-        light = light * model.igm.transmission(wave, model.redshift)
-    return light / (4.0 * jnp.pi * (model.luminosity_distance() * MPC) ** 2 * UNIT)
 
 
 def _in_unit(name: str, what: str, value: Any, unit: str) -> np.ndarray:

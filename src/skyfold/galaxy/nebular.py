@@ -225,12 +225,17 @@ def line_spectrum(wave: jax.Array, line_wave: Any, luminosity: jax.Array, sigma:
 
     Parameters
     ----------
-    wave : (n_wave,) Angstrom, increasing.
+    wave : (n_wave,) Angstrom, increasing; of one alone, the spectrum there.
     line_wave : (n_line,) Angstrom.
     luminosity : (n_line,) Lsun; of lines within `wave` all of it is kept.
     sigma : velocity dispersion, km/s.
     """
     line = jnp.asarray(line_wave)[:, None]
+    if wave.size < 2:
+        # one wavelength has no cell
+        width = line * sigma / _LIGHT_KMS
+        profile = jnp.exp(-0.5 * ((wave - line) / width) ** 2) / (width * jnp.sqrt(2.0 * jnp.pi))
+        return luminosity @ profile * wave**2 / LIGHT
     middle = 0.5 * (wave[1:] + wave[:-1])
     share = ndtr((middle - line) / (line * sigma / _LIGHT_KMS))
     ends = jnp.zeros((line.shape[0], 1)), jnp.ones((line.shape[0], 1))

@@ -18,9 +18,10 @@ from skyfold.compiled.annotation import Annotation
 from skyfold.compiled.jit import jit
 from skyfold.component import Sum
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.bands import Cropped, Curves, Whole, contract, contraction_error, drawn
+from skyfold.galaxy.bands import Cropped, Curves, Seen, contract, contraction_error, drawn
 from skyfold.galaxy.catalog_rows import band, open_table
 from skyfold.galaxy.columns import AB_JY, flux_densities
+from skyfold.galaxy.coverage import check_bands
 from skyfold.galaxy.filters import WAVELENGTHS, Filter
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.redshift_table import RedshiftTable
@@ -30,8 +31,6 @@ from skyfold.parameters import is_symbol, parameters_in
 
 #: Numbers of nodes per band that are tried for the dust, draws of dust that they are tried on.
 _NODES, _TRIALS = (3, 4, 6), 48
-#: Share of a filter's light that may fall beside the populations' wavelengths.
-_COVERED = 0.999
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,8 @@ class Photometry(Observation):
         for part in parts:
             if not isinstance(part, Galaxy):
                 raise SkyfoldError(f"Photometry sees galaxies, as of galaxy.Galaxy, or sums of them, not {part!r}.")
-        return sum((self.curves.fold(p) for p in parts[1:]), self.curves.fold(parts[0]))
+            check_bands(part, self.filters)
+        return sum((self.curves.seen(p).fold(p) for p in parts[1:]), self.curves.seen(parts[0]).fold(parts[0]))
 
     def bound(self, model: Any) -> Self:
         """Do beforehand what does not depend on free parameters of a model.
@@ -193,20 +193,23 @@ class Photometry(Observation):
         Raises
         ------
         SkyfoldError
-            If a filter reaches beyond the wavelengths of the populations, or ``projected=True`` cannot be.
+            If a filter reaches beyond the wavelengths of the populations at any redshift that the prior allows, or
+            ``projected=True`` cannot be.
         """
         if self.annotation.value.model is model:
             return self
+        for part in model.parts if isinstance(model, Sum) else (model,):
+            check_bands(part, self.filters)
         if isinstance(model, Galaxy) and is_symbol(model.redshift):
             return self._bound_in_redshift(model)
         if not isinstance(model, Galaxy):
             return self._insist("the model is no single galaxy", model)
         if any(True for _ in parameters_in(model.igm)):
             return self._insist("what lies on the way has free parameters", model)
-        matrix = self._matrix(model)
-        if model.emission is not None or model.nebular is not None:
+        matrix = _matrix(model, self.filters)
+        if model.nebular is not None or model.emission is not None and self.curves.dust.size:
             self._insist("dust or gas send light out", model)
-            return self._with(Whole(matrix), "exact, all wavelengths", model)
+            return self._with(_numbers(self.curves.seen(model, matrix)), "exact, all wavelengths", model)
         keep = np.any(matrix != 0, axis=0)
         flux = np.asarray(model.ssp.flux)[..., keep].reshape(-1, int(keep.sum()))
         wave = np.asarray(model.ssp.wave)[keep]
@@ -242,16 +245,6 @@ class Photometry(Observation):
         # the annotation is static, so it is no leaf of the tree
         object.__setattr__(changed, "annotation", Annotation(Bands(own.name, own.filters, how, error, model)))
         return changed
-
-    def _matrix(self, model: Galaxy) -> np.ndarray:
-        z = float(model.redshift)
-        wave = np.asarray(model.ssp.wave) * (1.0 + z)
-        gas = None if model.igm is None else partial(model.igm.transmission, z=z)
-        rows = []
-        for f in self.filters:
-            _check_coverage(f, wave, z)
-            rows.append(f.weights(wave, gas))
-        return float(model.dimming()) * np.array(rows)
 
     def _projection(self, cropped: Cropped, dust: Any) -> tuple[Any, float, int]:
         if dust is None:
@@ -298,37 +291,28 @@ def magnitudes(model: Galaxy, filters: Sequence[Any]) -> np.ndarray:
             f"magnitudes needs numbers, and {', '.join(model.free_parameters)} are free; fix them: "
             "model.with_values({...})."
         )
-    z = float(model.redshift)
-    wave = np.asarray(model.ssp.wave) * (1.0 + z)
-    light = np.asarray(_observed(model))
-    curves = [Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters)]
-    for f in curves:
-        _check_coverage(f, wave, z)
-    flux = np.array([f.weights(wave) @ light for f in curves])
+    curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
+    check_bands(model, curves)
+    flux = np.asarray(_fold(_numbers(Curves.of(curves).seen(model, _matrix(model, curves))), model))
     with np.errstate(divide="ignore"):
         return -2.5 * np.log10(flux / (AB_JY * 1e9))
 
 
 @jit
-def _observed(model: Galaxy) -> jax.Array:
-    """Flux densities of a galaxy, nJy, at the redshifted wavelengths of its populations, (n_wave,)."""
-    light = model.dimming() * model.evaluate()
-    if model.igm is None:
-        return light
-    wave = jnp.asarray(model.ssp.wave) * (1.0 + model.redshift)
-    return light * model.igm.transmission(wave, model.redshift)
+def _fold(seen: Seen, model: Galaxy) -> jax.Array:
+    return seen.fold(model)
 
 
-def _check_coverage(f: Filter, wave: np.ndarray, z: float) -> None:
-    covered = f.weights(np.asarray(wave)).sum()
-    if covered < _COVERED:
-        raise SkyfoldError(
-            f"Filter '{f.name}' ({f.wave[0]:.0f} to {f.wave[-1]:.0f} Angstrom) reaches beyond the populations' "
-            f"wavelengths "
-            f"({wave[0]:.0f} to {wave[-1]:.0f} Angstrom at redshift {z:g}), which cover {100 * covered:.1f}% of it. "
-            f"Leave "
-            "the band out or use a grid with more wavelengths."
-        )
+def _matrix(model: Galaxy, filters: Sequence[Filter]) -> np.ndarray:
+    """Weights (n_band, n_wave) of the populations' wavelengths at a fixed redshift, nJy for one Lsun/Hz."""
+    z = float(model.redshift)
+    gas = None if model.igm is None else partial(model.igm.transmission, z=z)
+    wave = np.asarray(model.ssp.wave) * (1.0 + z)
+    return float(model.dimming()) * np.array([f.weights(wave, gas) for f in filters])
+
+
+def _numbers(seen: Seen) -> Seen:
+    return jax.tree.map(np.asarray, seen)
 
 
 def _likelihood(

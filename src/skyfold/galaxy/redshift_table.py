@@ -21,6 +21,7 @@ import numpy as np
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy.bands import Curves
+from skyfold.galaxy.coverage import check_bands
 from skyfold.galaxy.filters import Filter
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.metallicity import ConstantMetallicity
@@ -87,15 +88,7 @@ class RedshiftTable(eqx.Module):
         """
         low, high = _checked(model, redshifts)
         curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
-        for f in curves:
-            for z in (low, high):
-                wave = np.asarray(model.ssp.wave) * (1.0 + z)
-                share = f.weights(wave).sum()
-                if share < 0.999:
-                    raise SkyfoldError(
-                        f"Filter '{f.name}' reaches beyond the populations' wavelengths at redshift {z:g}, which cover "
-                        f"{100 * share:.1f}% of it. Leave the band out or narrow the prior of the redshift."
-                    )
+        check_bands(model, curves, (low, high))
         exact = _Exact(model, curves, low, high)
         dust, dust_error = exact.dust_nodes(0.5 * tolerance)
         for step in _STEPS:

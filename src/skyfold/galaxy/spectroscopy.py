@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import ndtr
 
 from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
@@ -16,30 +17,38 @@ from skyfold.component import Sum
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy import nuisances
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
-from skyfold.galaxy.columns import check_reach, flux_densities, numbers, plain
+from skyfold.galaxy.columns import LIGHT, NJY, check_reach, flux_densities, numbers, plain
+from skyfold.galaxy.coverage import check_pixels
 from skyfold.galaxy.filters import WAVELENGTHS
+from skyfold.galaxy.galaxy import Galaxy
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.limits import Limited
 from skyfold.observation import Observation
 from skyfold.parameters import Value, parameter
 from skyfold.priors import Uniform
 
-#: Speed of light, Angstrom/s, and erg/s/cm^2/Hz in a nJy.
-_LIGHT, _NJY = 2.99792458e18, 1e-32
 #: Shortest wavelength at which a spectrum of a galaxy may begin, Angstrom: hydrogen absorbs what is below.
 _SHORTEST = 900.0
 #: Largest step of the grid, km/s, and how far it reaches beyond the data for the dispersion to have light to take.
 _STEP, _MARGIN = 60.0, 4000.0
+#: Ratio of distances to the neighbours from which the larger one is a gap; standard deviations of the instrument within
+#: which a pixel's edge sees all but a thousandth of its light.
+_GAP, _SEEN = 1.5, 3.09
 
 
 class Spectroscopy(Observation):
     r"""Flux densities of a galaxy in the pixels of a spectrograph.
 
     The galaxy's spectrum is taken on equal steps of ln(wavelength), blurred by the velocity dispersion, then by the
-    instrument's profile at each pixel less that of the templates,
-    :math:`\sigma_i^2 = \sigma_\mathrm{inst}^2(\lambda_i) - \sigma_\mathrm{temp}^2(\lambda_i/(1+z))`. Where the
-    templates are coarser than the instrument, the difference is taken from the dispersion; where they are coarser than
-    both together, the spectrum is as sharp as they are.
+    instrument's profile less that of the templates,
+    :math:`\sigma^2 = \sigma_\mathrm{inst}^2(\lambda) - \sigma_\mathrm{temp}^2(\lambda/(1+z))`. Where the templates are
+    coarser than the instrument, the difference is taken from the dispersion; where they are coarser than both
+    together, the spectrum is as sharp as they are. A pixel holds the mean of that over ln(wavelength), in which
+    photons count alike, between its edges; these are the middles between neighbours, and a pixel beside a gap is as
+    wide as on its other side.
+
+    Lines of the gas (`Nebular`) have the gas's dispersion and the instrument's profile, and neither the stars' nor the
+    templates'; each pixel holds its mean of them.
 
     Two kinds of nuisances are integrated out analytically, which correlates the data: a polynomial that multiplies the
     model,
@@ -54,7 +63,8 @@ class Spectroscopy(Observation):
     wave : (n,) wavelengths in vacuum, Angstrom or an astropy quantity, observed frame, increasing.
     flux, sigma : (n,) flux densities and their standard deviations: numbers in nJy, or astropy quantities per frequency
         or per wavelength, each with its own unit. What is masked or not finite is not used.
-    resolution : :math:`\lambda/\Delta\lambda` at full width half maximum of the instrument, a number or (n,).
+    resolution : :math:`\lambda/\Delta\lambda` at full width half maximum of the instrument, a number or (n,): of the
+        profile that falls on the pixels, see `pixels_within`.
     mask : (n,) true where a pixel is used; by default all those with finite flux and positive finite sigma.
     template_fwhm : full width at half maximum of the templates, Angstrom in the rest frame: a number, or a pair of
         arrays (rest wavelength, width). Default 0, infinitely sharp.
@@ -67,12 +77,16 @@ class Spectroscopy(Observation):
     sigma_gas : velocity dispersion of the lines, km/s; default 100.
     dof : degrees of freedom of Student-t noise against outliers; not with nuisances.
     step : of the grid in km/s; default half the instrument's smallest standard deviation, 60 at most.
+    pixels_within : whether `resolution` is that of lines seen on these pixels, such as a lamp's, so that it has the
+        pixel's own width in it, whose variance is then taken off. By default it has not.
     name : in tables.
 
     Raises
     ------
     SkyfoldError
-        If arrays do not fit each other, nothing is left of the data, or Student-t noise is asked for with nuisances.
+        If arrays do not fit each other, nothing is left of the data, or Student-t noise is asked for with nuisances;
+        when it meets a model, if a pixel reaches beyond the wavelengths of the populations at any redshift that the
+        prior allows.
 
     References
     ----------
@@ -81,8 +95,12 @@ class Spectroscopy(Observation):
 
     likelihood: Any
     wave: Any
+    low: Any
+    high: Any
     origin: Any
     width: Any
+    edges: Any
+    edge_width: Any
     spread: LineSpread
     size: int = eqx.field(static=True)
     template: Any
@@ -113,10 +131,11 @@ class Spectroscopy(Observation):
         sigma_gas: Any = 100.0,
         dof: float | None = None,
         step: float | None = None,
+        pixels_within: bool = False,
         name: str = "spectrum",
     ) -> None:
         self.annotation = Annotation(name)
-        wave, flux, sigma, resolution = _pixels(name, wave, flux, sigma, resolution, mask)
+        wave, flux, sigma, resolution, self.low, self.high = _pixels(name, wave, flux, sigma, resolution, mask)
         lines = np.atleast_1d(np.asarray(lines, dtype=np.float64))
         if dof is not None and (calibration is not None or len(lines)):
             raise SkyfoldError(
@@ -129,17 +148,16 @@ class Spectroscopy(Observation):
         dv = min(0.5 * float(instrument.min()), _STEP / LIGHT_KMS) if step is None else float(step) / LIGHT_KMS
         self.template, coarse = _template(name, template_fwhm)
         self.excess = np.asarray(max(0.0, coarse**2 - float(instrument.min()) ** 2))
-        self.width = instrument
-        start = np.log(wave[0]) - _MARGIN / LIGHT_KMS
-        position = (np.log(wave) - start) / dv
-        self.spread = LineSpread.of(position, float(np.sqrt(instrument.max() ** 2 + self.excess)) / dv)
-        shift = max(0, -int(self.spread.first.min()))
-        self.spread = LineSpread(self.spread.first + shift, self.spread.place, self.spread.half)
-        self.origin = np.array([start - shift * dv, dv])
-        last = max(
-            int(self.spread.first.max()) + 2 * self.spread.half + 2, int(position.max() + _MARGIN / LIGHT_KMS / dv)
-        )
-        self.size = _smooth_number(last + shift + 1)
+        own = (self.high - self.low) / wave / np.sqrt(12.0) if pixels_within else 0.0
+        self.width = np.sqrt(np.maximum(instrument**2 - own**2, 0.0))
+        widest = float(np.sqrt(self.width.max() ** 2 + self.excess))
+        reach = max(_MARGIN / LIGHT_KMS, LineSpread.reach(widest / dv) * dv)
+        start = np.log(self.low[0]) - reach
+        self.spread = LineSpread.of(*((np.log(end) - start) / dv for end in (self.low, self.high)), widest / dv)
+        self.edges = np.exp(start + dv * (self.spread.first + self.spread.place))
+        self.edge_width = np.interp(self.edges, wave, self.width)
+        self.origin = np.array([start, dv])
+        self.size = _smooth_number(int(np.ceil((np.log(self.high[-1]) + reach - start) / dv)) + 2)
         order = -1 if calibration is None else int(calibration)
         x = 2.0 * (wave - wave[0]) / max(wave[-1] - wave[0], 1e-300) - 1.0
         self.basis = np.polynomial.chebyshev.chebvander(x, max(order, 0))[:, : order + 1]
@@ -163,16 +181,60 @@ class Spectroscopy(Observation):
     def predict(self, model: Any) -> jax.Array:
         start, step = self.origin[0], self.origin[1]
         wave = jnp.exp(start + step * jnp.arange(self.size))
-        galaxies = _galaxies(model)
-        light = sum((_received(g, wave) for g in galaxies[1:]), start=_received(galaxies[0], wave))
+        galaxies = self._checked(model)
+        received = [self._received(g, wave) for g in galaxies]
         motions = (self.sigma_v / LIGHT_KMS) ** 2
         held = jnp.minimum(motions, self.excess)
-        blurred = dispersed(light, motions - held, step)
-        rest = jnp.asarray(self.wave) / (1.0 + galaxies[0].redshift)
+        blurred = dispersed(sum(smooth for smooth, _ in received), motions - held, step)
+        rest = jnp.asarray(self.edges) / (1.0 + galaxies[0].redshift)
         own = jnp.interp(rest, jnp.asarray(self.template[0]), jnp.asarray(self.template[1])) / rest / FWHM
-        variance = jnp.asarray(self.width) ** 2 - own**2 + held
+        variance = jnp.asarray(self.edge_width) ** 2 - own**2 + held
         # straight lines between nodes blur by a sixth of a squared step already
-        return self.spread.fold(blurred, jnp.sqrt(jnp.maximum(variance / step**2 - 1.0 / 6.0, 1e-6)))
+        width = jnp.sqrt(jnp.maximum(variance / step**2 - 1.0 / 6.0, 1e-6))
+        mean = self.spread.fold(blurred, width) * step / jnp.log(jnp.asarray(self.high) / jnp.asarray(self.low))
+        return sum((lines for _, lines in received if lines is not None), start=mean)
+
+    def bound(self, model: Any) -> Self:
+        """Same observation, once no pixel reaches beyond the populations at any redshift that the prior allows."""
+        self._checked(model)
+        return self
+
+    def _checked(self, model: Any) -> tuple[Any, ...]:
+        """Galaxies that a model is made of, whose populations cover all pixels."""
+        galaxies = _galaxies(model)
+
+        def seen() -> tuple[np.ndarray, np.ndarray]:
+            reach = _SEEN * np.asarray(self.width)
+            return np.asarray(self.low) * (1.0 - reach), np.asarray(self.high) * (1.0 + reach)
+
+        for part in galaxies:
+            check_pixels(self.name, part, seen)
+        return galaxies
+
+    def _received(self, galaxy: Any, wave: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """Flux density in nJy at observed wavelengths (n,) before any blurring, and that of lines in the pixels."""
+        rest, lines = wave / (1.0 + galaxy.redshift), None
+        if not isinstance(galaxy, Galaxy):
+            smooth = galaxy.dimming() * galaxy.evaluate(rest)
+        else:
+            light = galaxy.light()
+            smooth = galaxy.dimming() * galaxy.continuum(light, rest)
+            if light.lines is not None:
+                centre = jnp.asarray(galaxy.nebular.grid.line_wave) * (1.0 + galaxy.redshift)
+                lines = self._profiles(centre, galaxy.nebular.sigma) @ galaxy.line_fluxes(light)
+        if galaxy.igm is not None:
+            smooth = smooth * galaxy.igm.transmission(wave, galaxy.redshift)
+        return smooth, lines
+
+    def _profiles(self, centre: jax.Array, sigma: Any) -> jax.Array:
+        """Flux densities of lines of 1 erg/s/cm^2 in the pixels, nJy (n_data, n_line).
+
+        At observed wavelengths `centre` (n_line,), of a velocity dispersion `sigma` in km/s.
+        """
+        wave, low, high = (jnp.asarray(x)[:, None] for x in (self.wave, self.low, self.high))
+        width = jnp.sqrt((sigma / LIGHT_KMS) ** 2 + jnp.asarray(self.width)[:, None] ** 2) * centre
+        share = ndtr((high - centre) / width) - ndtr((low - centre) / width)
+        return share / (high - low) * (wave**2 / (LIGHT * NJY))
 
     def nuisance_columns(self, expected: jax.Array) -> jax.Array:
         """Derivatives of the data by the nuisances times these' standard deviations, nJy (n_data, k).
@@ -180,11 +242,8 @@ class Spectroscopy(Observation):
         First the coefficients of the calibration, then the fluxes of the lines.
         """
         calibration = expected[:, None] * jnp.asarray(self.basis) * self.basis_sd
-        wave = jnp.asarray(self.wave)[:, None]
-        centre = jnp.asarray(self.lines) * (1.0 + self.redshift)
-        width = jnp.sqrt((self.sigma_gas / LIGHT_KMS) ** 2 + jnp.asarray(self.width)[:, None] ** 2) * centre
-        profile = jnp.exp(-0.5 * ((wave - centre) / width) ** 2) / (width * jnp.sqrt(2.0 * jnp.pi))
-        return jnp.concatenate([calibration, profile * (wave**2 / (_LIGHT * _NJY)) * self.line_sd], axis=1)
+        profiles = self._profiles(jnp.asarray(self.lines) * (1.0 + self.redshift), self.sigma_gas)
+        return jnp.concatenate([calibration, profiles * self.line_sd], axis=1)
 
     def _whitened(self, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
         sigma = jnp.asarray(self.likelihood.sigma)
@@ -256,10 +315,7 @@ class Spectroscopy(Observation):
 
     @property
     def axis(self) -> Axis:
-        wave = np.asarray(self.wave)
-        middle = np.sqrt(wave[1:] * wave[:-1])
-        low, high = np.append(wave[0] ** 2 / middle[0], middle), np.append(middle, wave[-1] ** 2 / middle[-1])
-        return Axis(low, high, **WAVELENGTHS)
+        return Axis(np.asarray(self.low), np.asarray(self.high), **WAVELENGTHS)
 
     def conditional(self, expected: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean (k,) and covariance (k, k) of the nuisances given the data and expected data (n_data,).
@@ -283,14 +339,8 @@ def _galaxies(model: Any) -> tuple[Any, ...]:
     return parts
 
 
-def _received(galaxy: Any, wave: jax.Array) -> jax.Array:
-    """Flux density in nJy at observed wavelengths (n,), before any blurring."""
-    light = galaxy.dimming() * galaxy.evaluate(wave / (1.0 + galaxy.redshift))
-    return light if galaxy.igm is None else light * galaxy.igm.transmission(wave, galaxy.redshift)
-
-
 def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: Any) -> tuple[np.ndarray, ...]:
-    """Used pixels: wavelength in Angstrom, flux and error in nJy, resolution."""
+    """Used pixels: wavelength in Angstrom, flux and error in nJy, resolution, lower and upper edge in Angstrom."""
     wave = plain(f"'{name}': the wavelengths", wave, "Angstrom")
     check_reach(f"'{name}'", wave, _SHORTEST, all_above=True)
     resolution = plain(f"'{name}': the resolution", resolution)
@@ -333,7 +383,11 @@ def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: 
             f"'{name}': the resolution must be lambda/FWHM, above 1 at every pixel; in pixel {first} it is "
             f"{resolution[first]:g}."
         )
-    return wave[good], arrays["flux"][good], arrays["sigma"][good], resolution[good]
+    before, after = np.diff(wave, prepend=2 * wave[0] - wave[1]), np.diff(wave, append=2 * wave[-1] - wave[-2])
+    # beside a gap a pixel is as wide as on its other side
+    low = wave - 0.5 * np.where(before > _GAP * after, after, before)
+    high = wave + 0.5 * np.where(after > _GAP * before, before, after)
+    return tuple(x[good] for x in (wave, arrays["flux"], arrays["sigma"], resolution, low, high))
 
 
 def _template(name: str, fwhm: Any) -> tuple[np.ndarray, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from skyfold.compiled.annotation import Annotation
@@ -295,8 +296,6 @@ class SSP(eqx.Module):
     @property
     def log_z_solar(self) -> Any:
         """log10(Z/Zsun) of the nodes, (n_met,)."""
-        import jax.numpy as jnp
-
         return self.log_z - jnp.log10(self.solar_z)
 
     def content_hash(self) -> str:
@@ -308,8 +307,8 @@ class SSP(eqx.Module):
         return digest.hexdigest()
 
     def bolometric(self) -> np.ndarray:
-        """Luminosity over all wavelengths of the grid, (n_met, n_age), Lsun/Msun; trapezoids in frequency."""
-        return bolometric(np.asarray(self.wave), np.asarray(self.flux))
+        """Luminosity over all wavelengths of the grid, (n_met, n_age), Lsun/Msun."""
+        return np.asarray(self.flux) @ energy_weights(np.asarray(self.wave))
 
     def cropped(self, keep: np.ndarray) -> Self:
         """Grid of the wavelengths that `keep` (n_wave,) selects."""
@@ -327,9 +326,16 @@ class SSP(eqx.Module):
         )
 
 
-def bolometric(wave: np.ndarray, flux: np.ndarray) -> np.ndarray:
-    """Integral over frequency of luminosities (..., n_wave) per Hz."""
-    return -np.trapezoid(flux, LIGHT / wave, axis=-1)
+def energy_weights(wave: Any) -> Any:
+    """Weights (n_wave,), Hz, of luminosities per Hz in their integral over frequency.
+
+    It is exact for a spectrum that is linear between the wavelengths `wave` (n_wave,), Angstrom, as bands take it.
+    """
+    xp = np if isinstance(wave, np.ndarray) else jnp
+    ratio = xp.diff(wave) / wave[:-1]
+    whole, upper = LIGHT * ratio / wave[1:], LIGHT / xp.diff(wave) * (xp.log1p(ratio) - ratio / (1.0 + ratio))
+    nothing = xp.zeros(1)
+    return xp.concatenate([whole - upper, nothing]) + xp.concatenate([nothing, upper])
 
 
 def _ionising(wave: np.ndarray, flux: np.ndarray, lsun: float) -> np.ndarray:
@@ -442,7 +448,7 @@ def _check(where: str, wave: np.ndarray, ages: np.ndarray, log_z: np.ndarray, fl
             "Convert them."
         )
     node = int(np.argmin(np.abs(ages - 1.0)))
-    light = bolometric(wave, flux[:, node])
+    light = flux[:, node] @ energy_weights(wave)
     if 0.2 < ages[node] < 5.0 and not np.all((light > _PLAUSIBLE[0]) & (light < _PLAUSIBLE[1])):
         warnings.warn(
             f"{where}: a population of {ages[node]:.2g} Gyr has {light.min():.3g} to {light.max():.3g} Lsun/Msun, and "

@@ -14,6 +14,7 @@ import numpy as np
 from skyfold.errors import FileFormatError
 from skyfold.galaxy.dust.greybody import LIGHT
 from skyfold.galaxy.dust.law import DustEmission
+from skyfold.galaxy.ssp import energy_weights
 from skyfold.parameters import Value, parameter
 from skyfold.priors import LogUniform, Uniform
 
@@ -55,7 +56,7 @@ class Dale2014(DustEmission):
     alpha: Value = parameter(Uniform(0.5, 3.5), description="exponent of the heating intensities")
 
     def __post_init__(self) -> None:
-        self.spectra = self.spectra / _integral(self.wave, self.spectra)[..., None]
+        self.spectra = self.spectra / (self.spectra @ energy_weights(self.wave))[..., None]
 
     def emission(self, wave: Any) -> jax.Array:
         return _resampled(wave, self.wave, _between(jnp.asarray(self.spectra), self.alphas, self.alpha))
@@ -95,13 +96,13 @@ class DraineLi2007(DustEmission):
     gamma: Value = parameter(Uniform(0.0, 0.3), description="mass fraction heated by more than umin")
 
     def emission(self, wave: Any) -> jax.Array:
-        log_u, log_nodes = jnp.log(self.umin), np.log(self.umins)
+        log_u, log_nodes = jnp.log(self.umin), jnp.log(jnp.asarray(self.umins))
 
         def part(table: np.ndarray) -> jax.Array:
             return _between(_between(jnp.asarray(table), self.qpahs, self.qpah), log_nodes, log_u)
 
         spectrum = (1.0 - self.gamma) * part(self.diffuse) + self.gamma * part(self.heated)
-        return _resampled(wave, self.wave, spectrum / _integral(self.wave, spectrum))
+        return _resampled(wave, self.wave, spectrum / (spectrum @ energy_weights(self.wave)))
 
 
 def read_dale2014(path: str | os.PathLike[str], shortest: float = 3.0, **parameters: Any) -> Dale2014:
@@ -220,13 +221,7 @@ def _read_block(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return wave, table[:, 1] * wave / LIGHT
 
 
-def _integral(wave: np.ndarray, spectra: Any) -> Any:
-    """Integral over frequency of spectra (..., n_wave), by the trapezoid rule."""
-    nu = LIGHT / wave
-    return -(0.5 * (spectra[..., 1:] + spectra[..., :-1]) * np.diff(nu)).sum(axis=-1)
-
-
-def _between(table: jax.Array, nodes: np.ndarray, value: Any) -> jax.Array:
+def _between(table: jax.Array, nodes: Any, value: Any) -> jax.Array:
     """Linear interpolation of a table (n, ...) along its first axis; values outside the nodes take the nearest one."""
     x = jnp.asarray(nodes)
     place = jnp.clip(jnp.searchsorted(x, value, side="right") - 1, 0, x.size - 2)
