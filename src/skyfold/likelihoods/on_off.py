@@ -89,7 +89,7 @@ class OnOff(WithBackground):
     saturated_off: np.ndarray
 
     def __init__(self, data: Any, off: Any, ratio: Any) -> None:
-        super().__init__(data)
+        super().__init__(data)  # type: ignore[call-arg]
         beside = Poisson(off)
         self.off, self.saturated_off = beside.data, beside.saturated
         self.ratio = np.broadcast_to(np.asarray(ratio, dtype=np.float64), np.shape(self.data))
@@ -146,7 +146,7 @@ class PoissonGauss(WithBackground):
     sigma: np.ndarray
 
     def __init__(self, data: Any, background: Any, sigma: Any) -> None:
-        super().__init__(data)
+        super().__init__(data)  # type: ignore[call-arg]
         self.background, self.sigma = (
             np.broadcast_to(np.asarray(x, dtype=np.float64), np.shape(self.data)) for x in (background, sigma)
         )

@@ -47,8 +47,6 @@ def regrouped(pha: Pha, background: Pha | None, noticed: Groups, how: str) -> Gr
         least = np.nan
     if not 0 < least < np.inf:
         raise SkyfoldError(f"Grouping {how!r}: {WAYS[way]} must be a number above zero.")
-    if way == "constmin" and background is None:
-        raise SkyfoldError(f"Grouping {how!r} needs a background, and {pha.path} has none.")
     held, spread = _amounts(pha, background, way)
     grouping = np.full(len(quality), -1)
     for stretch in np.split(np.arange(len(quality)), np.flatnonzero(np.diff(quality)) + 1):
@@ -63,8 +61,12 @@ def _amounts(pha: Pha, background: Pha | None, way: str) -> tuple[np.ndarray, np
     if way == "width":
         return np.ones(n), None
     own = np.asarray(pha.counts, float)
-    if way == "min" or (way == "snr" and background is None):
-        return own, own if way == "snr" else None
+    if way == "min":
+        return own, None
+    if background is None:
+        if way == "constmin":
+            raise SkyfoldError(f"Grouping 'constmin' needs a background, and {pha.path} has none.")
+        return own, own
     other = beside(pha, background, Groups(np.arange(n), np.arange(n), np.arange(n)))
     if way == "constmin":
         return other.counts, None

@@ -109,7 +109,7 @@ def likelihood_of(
     systematic = divided.sum((part * pha.counts) ** 2)
     if not chi_squared:
         _say_unused(pha, systematic)
-        return Cash(counts) if statistic == "cash" else Poisson(counts)
+        return Cash(counts) if statistic == "cash" else Poisson(counts)  # type: ignore[call-arg]
     none = Beside(*(np.zeros(len(counts)),) * 4)
     other = beside(pha, background, divided) if subtract and background is not None else none
     systematic = systematic + other.worth**2 * other.systematic
