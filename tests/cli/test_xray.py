@@ -184,8 +184,8 @@ def test_what_is_stale_is_taken_away(demo: Path, tmp_path: Path, run: Callable[.
 
 
 def test_absurd_counts_lose_no_fit(demo: Path, tmp_path: Path, run: Callable[..., Run]) -> None:
-    """No data can be drawn of 1e50 expected counts; the spectrum reaches down to 0 keV."""
-    options = ("--prior", "powerlaw.PhoIndex=Uniform(60,80)", "--set", "powerlaw.norm=1", "--method", "mle")
+    """No data can be drawn of 1e25 expected counts and more; the spectrum reaches down to 0 keV."""
+    options = ("--prior", "powerlaw.PhoIndex=Uniform(8,10)", "--set", "powerlaw.norm=1e24", "--method", "mle")
     found = run("xray", demo, "-m", "powerlaw", *options, "--out", tmp_path / "out")
     assert found.code in (0, 1), found.err
     assert "posterior predictive check: none" in found.out
@@ -276,3 +276,11 @@ def test_redshift_sets_every_redshift() -> None:
 def test_default_priors_stay() -> None:
     (model,) = build_models("powerlaw", 1, {}, {})
     assert np.all([isinstance(v, Parameter) for v in model.parameters.values()])
+
+
+@pytest.mark.parametrize("given", [("--set", "tbabs.nH=-0.1"), ("--prior", "tbabs.nH=Uniform(-1,1)")], ids=str)
+def test_values_and_priors_outside_the_hard_limits_are_refused(
+    given: tuple[str, str], demo: Path, tmp_path: Path, run: Callable[..., Run]
+) -> None:
+    found = run("xray", demo, "-m", "tbabs*powerlaw", *given, "--method", "mle", "--out", tmp_path / "out")
+    assert found.code == 2 and "the limits of 'tbabs.nH' (hydrogen column) are 0 and 1e+06" in found.err

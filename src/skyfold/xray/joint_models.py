@@ -92,7 +92,7 @@ def _scaled(model: Component, name: str, value: Any) -> Component:
     prior = default.prior if value is None else as_prior(value)
     label = default.label.value
     new = value if prior is None else Parameter(prior, name, label.unit, label.description)
-    check_limits(name, new, parameter_names([model])[f"{model.parts[0].name}.factor"].label)
+    check_limits(name, new, parameter_names([Constant()])["constant.factor"].label)
     return eqx.tree_at(lambda m: m.parts[0].value, model, new, is_leaf=is_symbol)
 
 
