@@ -12,7 +12,7 @@ import pytest
 
 from skyfold.errors import SkyfoldError
 from skyfold.likelihoods import Gaussian, Poisson
-from skyfold.likelihoods.on_off import OnOff, PoissonGauss
+from skyfold.likelihoods.on_off import OnOff, PoissonGauss, local_mean
 from skyfold.likelihoods.weighted_counts import WEIGHTS, WeightedCounts
 
 COUNTS = (0, 1, 7, 300, 1_000_000)
@@ -96,7 +96,7 @@ def test_expected_data_hold_the_background() -> None:
     np.testing.assert_allclose(OnOff([20.0], [40.0], 0.25).mean(jnp.zeros(1)), 60.0 * 0.25 / 1.25)
 
 
-@pytest.mark.parametrize("likelihood", [OnOff([5.0, 90.0], [40.0, 10.0], 0.25), PoissonGauss([5.0, 90.0], 8.0, 2.0)])
+@pytest.mark.parametrize("likelihood", [OnOff([5.0, 90.0], [40.0, 20.0], 0.25), PoissonGauss([5.0, 90.0], 8.0, 2.0)])
 def test_drawn_data_have_the_width_that_the_information_says(likelihood: OnOff | PoissonGauss) -> None:
     expected = np.full((20_000, 2), 70.0)
     drawn = likelihood.sample(np.random.default_rng(1), expected)
@@ -109,7 +109,23 @@ def test_drawn_data_have_the_width_that_the_information_says(likelihood: OnOff |
     assert float(other.statistic(expected[0])) != float(likelihood.statistic(expected[0]))
     np.testing.assert_array_equal(likelihood.with_data([1.0, 2.0]).data, [1.0, 2.0])
     if isinstance(likelihood, OnOff):
-        np.testing.assert_allclose(net.var(axis=0), 70.0 + np.array([10.0, 2.5]) * 1.25, rtol=0.05)
+        np.testing.assert_allclose(net.var(axis=0), 70.0 + np.array([10.0, 5.0]) * 1.25, rtol=0.05)
+
+
+def test_sparse_backgrounds_are_drawn_at_the_rate_of_their_neighbours() -> None:
+    rng = np.random.default_rng(5)
+    rate = 0.02 * (1.0 + np.arange(2_000) / 1_000)
+    found = local_mean(rng.poisson(rate).astype(float), 16)
+    assert found.min() > 0 and np.sqrt(np.mean((found / rate - 1.0) ** 2)) < 0.35
+    assert found.sum() == pytest.approx(rate.sum(), rel=0.3)
+    np.testing.assert_array_equal(local_mean(np.array([20.0, 90.0, 17.0]), 16), [20.0, 90.0, 17.0])
+    np.testing.assert_array_equal(local_mean(np.zeros(3), 16), np.zeros(3))
+    # a good fit of sparse counts looks like one
+    on, off = rng.poisson(0.1 + rate * 0.5).astype(float), rng.poisson(rate).astype(float)
+    likelihood, expected = OnOff(on, off, 0.5), np.full(2_000, 0.1)
+    drawn = likelihood.sample(rng, np.tile(expected, (200, 1)))
+    simulated = np.array([float(likelihood.with_data(d).statistic(expected)) for d in drawn])
+    assert abs(float(likelihood.statistic(expected)) - simulated.mean()) < 4.0 * simulated.std()
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)

@@ -17,6 +17,8 @@ import numpy as np
 from skyfold.errors import SkyfoldError
 from skyfold.likelihoods.poisson import Poisson, half_deviance
 
+#: Counts of neighbours from which the rate of a background is told when data are drawn.
+_NEIGHBOURS = 16
 #: Smallest variance of an expected datum, so that its inverse is finite.
 _LEAST = 1e-30
 
@@ -117,8 +119,11 @@ class OnOff(WithBackground):
         return 1.0 / jnp.maximum(expected + behind * (1.0 + self.ratio), _LEAST)
 
     def sample(self, rng: np.random.Generator, expected: np.ndarray) -> np.ndarray:
-        """Draw counts of both regions, (..., n, 2); the background as it was measured, as XSPEC's ``fakeit`` has it."""
-        off = np.broadcast_to(self.off, np.shape(expected))
+        """Draw counts of both regions, (..., n, 2), the background at the mean of its neighbours that hold 16 counts.
+
+        Drawn from its own counts alone, a datum without any would never have one.
+        """
+        off = np.broadcast_to(local_mean(np.asarray(self.off), _NEIGHBOURS), np.shape(expected))
         on = np.maximum(expected, 0.0) + self.ratio * off
         return np.stack([rng.poisson(on), rng.poisson(off)], axis=-1).astype(np.float64)
 
@@ -185,3 +190,20 @@ class PoissonGauss(WithBackground):
 
     def _other(self, data: np.ndarray, beside: np.ndarray) -> Self:
         return type(self)(data, beside, self.sigma)
+
+
+def local_mean(counts: np.ndarray, least: float) -> np.ndarray:
+    """Mean of each datum and as many neighbours to both sides as hold so many counts, (n,); ends have fewer."""
+    n = len(counts)
+    total = np.concatenate([[0.0], np.cumsum(counts)])
+    place, mean, open_ = np.arange(n), np.zeros(n), np.ones(n, dtype=bool)
+    half = 0
+    while open_.any():
+        at = place[open_]
+        low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, n)
+        held = total[high] - total[low]
+        enough = (held >= least) | (high - low == n)
+        mean[at[enough]] = held[enough] / (high - low)[enough]
+        open_[at[enough]] = False
+        half += 1 + half // 8
+    return mean

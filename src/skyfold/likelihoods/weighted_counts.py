@@ -76,7 +76,7 @@ class WeightedCounts(Gaussian):
 
     def _square(self, expected: jax.Array) -> jax.Array:
         if self.weight != "model":
-            return jnp.square(jnp.asarray(self.sigma))
+            return jnp.asarray(self.sigma**2)
         return jnp.maximum(expected, 1.0) + self.systematic
 
     def pointwise(self, expected: jax.Array) -> jax.Array:
