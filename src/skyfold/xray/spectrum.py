@@ -214,8 +214,9 @@ class Spectrum(Observation):
         Parameters
         ----------
         how : ``"none"`` (every channel), ``"file"`` (GROUPING), ``"min:25"`` (counts of a group), ``"snr:3"`` (net
-            counts over their error), ``"width:4"`` (channels), ``"constmin:5"`` (counts of the background). Channels
-            left over at the end of a stretch join its last group, or stay a group where there is none.
+            counts over their error), ``"width:4"`` (channels), ``"constmin:5"`` (counts of the background),
+            ``"optimal"`` (Kaastra & Bleeker 2016: as wide as resolution and counts allow), ``"optmin:5"`` (the same
+            with so many counts). What is left over at the end of a stretch of channels joins its last group.
 
         Raises
         ------
@@ -223,7 +224,7 @@ class Spectrum(Observation):
             If there is no such way, or no background for one that needs it.
         """
         files = self._unchanged()
-        divided = regrouped(files.pha, files.background, files.groups, how)
+        divided = regrouped(files.pha, files.background, files.rmf, files.groups, how)
         pieces = _pieces(files.pha, files.rmf, files.arf, divided)
         return self._of(replace(files, groups=divided, response=pieces))
 
