@@ -13,13 +13,15 @@ import scipy.stats as st
 from grids import pegase, synthetic
 
 import skyfold as sf
-from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.errors import FileFormatError, SkyfoldError, SkyfoldWarning
 from skyfold.galaxy.dust import CharlotFall, ModifiedBlackBody
+from skyfold.galaxy.filters import Filter
 from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.igm import Inoue2014
 from skyfold.galaxy.metallicity import EvolvingMetallicity
 from skyfold.galaxy.photometry import Photometry, magnitudes
-from skyfold.galaxy.sfh import Burst, DelayedTau, DoublePowerLaw
+from skyfold.galaxy.sfh import Burst, DelayedTau, DoublePowerLaw, LogNormalSFH
+from skyfold.galaxy.spectroscopy import Spectroscopy
 from skyfold.galaxy.ssp import SSPWarning
 from skyfold.inference.frames.flat_coordinates import rows
 from skyfold.likelihoods.gaussian import Gaussian
@@ -311,3 +313,50 @@ def test_a_galaxy_has_one_redshift_and_a_distance_that_is_a_number():
             Galaxy(ssp, sfh, redshift=array)
     with pytest.raises(SkyfoldError, match="absolute=True"):
         Galaxy(ssp, sfh, redshift=0.0, distance=1e-5)
+
+
+def boxes(*starts):
+    return [Filter(f"b{w:.0f}", [w, w + 1.0, w + 900.0, w + 901.0], [0.0, 1.0, 1.0, 0.0]) for w in starts]
+
+
+def test_absolute_magnitudes_are_of_stars_as_old_as_they_are_seen():
+    """A history at redshift 1, through the filter moved along with the light, less the distance modulus."""
+    sfh, z = LogNormalSFH(log_mass=10.0, peak=3.0, fwhm=3.0), 1.0
+    model = Galaxy(synthetic(), sfh, 0.0, redshift=z)
+    moved = [Filter("moved", 2.0 * f.wave, f.transmission) for f in boxes(5000.0)]
+    modulus = 5.0 * np.log10(6791.8125 * 1e5)  # Planck 2018, in units of ten parsecs
+    found = magnitudes(model, boxes(5000.0), absolute=True)
+    assert found == pytest.approx(magnitudes(model, moved) - modulus + 2.5 * np.log10(1.0 + z), abs=2e-3)
+    older = magnitudes(Galaxy(synthetic(), sfh, 0.0, redshift=0.0, distance=10.0), boxes(5000.0)) - 30.0
+    assert older - found > 1.0
+
+
+def test_magnitudes_are_derived_from_draws():
+    model = Galaxy(synthetic(), DelayedTau(tau=1.0, begin=5.0), 0.0, redshift=0.1)
+    truth = model.with_values({"delayed.log_mass": 10.0})
+    bands = boxes(4000.0, 6000.0)
+    flux = np.asarray(Photometry(bands, np.ones(2), np.ones(2)).predict(truth))
+    result = sf.Posterior((model, Photometry(bands, flux, 1e-3 * flux))).fit("mle", progress=False)
+    for absolute in (False, True):
+        derived = result.derive(lambda g, own=absolute: magnitudes(g, bands, absolute=own), name="m").values
+        np.testing.assert_allclose(derived[0], magnitudes(truth, bands, absolute=absolute), atol=1e-4)
+    with pytest.warns(SkyfoldWarning, match="'m' is no number for 1 of 1 draws"):
+        result.derive(lambda g: magnitudes(g, boxes(5e7)), name="m")
+
+
+def test_absorption_on_the_way_is_not_left_out_in_silence():
+    sfh, bands = DelayedTau(10.0, 1.0, 0.5), boxes(6000.0, 7000.0, 9500.0)
+    with pytest.warns(SkyfoldWarning, match=r"at redshift 6 hydrogen on the way takes up to \d.*give igm="):
+        bare = magnitudes(Galaxy(synthetic(), sfh, 0.0, redshift=6.0), bands)
+    absorbed = magnitudes(Galaxy(synthetic(), sfh, 0.0, redshift=6.0, igm=Inoue2014()), bands)
+    assert absorbed[0] - bare[0] > 3.0 and absorbed[2] == pytest.approx(bare[2], abs=1e-9)
+    flux = np.ones(3)
+    with pytest.warns(SkyfoldWarning, match="'photometry': the galaxy has igm=None, and at redshift 6"):
+        sf.Posterior((Galaxy(synthetic(), sfh, 0.0, redshift=sf.Uniform(1.0, 6.0)), Photometry(bands, flux, flux)))
+    wave = np.linspace(8000.0, 9000.0, 50)
+    with pytest.warns(SkyfoldWarning, match="'spectrum': the galaxy has igm=None"):
+        spectrum = Spectroscopy(wave, np.ones(50), np.ones(50), 1000.0, sigma_v=100.0)
+        sf.Posterior((Galaxy(synthetic(), DelayedTau(), 0.0, redshift=6.0), spectrum))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        magnitudes(Galaxy(synthetic(), sfh, 0.0, redshift=1.0), boxes(4000.0))

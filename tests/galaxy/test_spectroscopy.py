@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import astropy.units as u
@@ -10,14 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from grids import synthetic
 from scipy.stats import norm
 
 import skyfold as sf
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS
+from skyfold.galaxy.galaxy import Galaxy
 from skyfold.galaxy.igm import Inoue2014
+from skyfold.galaxy.sfh import DelayedTau
 from skyfold.galaxy.spectroscopy import Spectroscopy
+from skyfold.galaxy.ssp import SSPWarning
 from skyfold.parameters import Value, parameter
 
 LINES = ((4000.0, 3.0, 200.0), (4500.0, -0.5, 300.0), (5000.0, 2.0, 150.0))
@@ -291,3 +296,12 @@ def test_models_that_are_no_galaxies_are_refused():
 
     with pytest.raises(SkyfoldError, match="sees galaxies"):
         spectrum(sigma_v=1.0).predict(Flat())
+
+
+def test_a_grid_that_cannot_be_as_sharp_as_its_templates_are_said_to_be_is_warned_of():
+    model = Galaxy(synthetic(), DelayedTau(10.0, 1.0, 5.0), 0.0, redshift=0.1)
+    with pytest.warns(SSPWarning, match=r"wavelengths of synthetic are 66\.8 Angstrom apart .* said to be 0 wide"):
+        spectrum(sigma_v=100.0).bound(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        spectrum(sigma_v=100.0, template_fwhm=200.0).bound(model)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.galaxy.columns import booleans, flux_densities
+from skyfold.galaxy.columns import Measured, booleans, flux_densities
 from skyfold.galaxy.filters import Filter
 
 
@@ -117,7 +117,7 @@ def open_table(table: Any) -> tuple[str, Any]:
         raise FileFormatError(f"{where}: astropy makes no table of it ({problem}).") from problem
 
 
-def band(where: str, table: Any, names: tuple[str, str], f: Filter, unit: str | None) -> Any:
+def band(where: str, table: Any, names: tuple[str, str], f: Filter, unit: str | None) -> Measured:
     """Flux densities of one band, see `skyfold.galaxy.columns.flux_densities`, by the names of flux and error.
 
     Raises
@@ -125,8 +125,8 @@ def band(where: str, table: Any, names: tuple[str, str], f: Filter, unit: str | 
     SkyfoldError
         If a column is absent or its unit is no flux density.
     """
-    columns = [_column(where, table, name) for name in names]
-    return flux_densities(where, (f"column '{names[0]}'", f"column '{names[1]}'"), *columns, unit, f.pivot)
+    flux, error = (_column(where, table, name) for name in names)
+    return flux_densities(where, (f"column '{names[0]}'", f"column '{names[1]}'"), flux, error, unit, f.pivot)
 
 
 def _column(where: str, table: Any, name: str) -> Any:

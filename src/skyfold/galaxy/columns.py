@@ -125,9 +125,7 @@ class Measured(NamedTuple):
     wrong: dict[int, str]
 
 
-def flux_densities(
-    where: str, names: tuple[str, str], flux: Any, error: Any, unit: str | None, wave: Any, default: str = "nJy"
-) -> Measured:
+def flux_densities(where: str, names: tuple[str, str], flux: Any, error: Any, unit: str | None, wave: Any) -> Measured:
     """Flux densities and errors in nJy, each by its own unit; what is masked or not finite is missing.
 
     Magnitudes of -99, 99 and the like are missing too (beyond 90 in size, or with such an error), and so are fluxes of
@@ -137,9 +135,8 @@ def flux_densities(
     ----------
     where, names : for messages: the file or observation, and what flux and error are called.
     flux, error : (n,) columns, see `numbers`.
-    unit : of those that say none; a unit of their own may not contradict it.
+    unit : of those that say none, by default nJy; a unit of their own may not contradict it.
     wave : () or (n,) wavelength, Angstrom, at which densities per wavelength are converted.
-    default : unit where neither says any.
 
     Raises
     ------
@@ -157,7 +154,7 @@ def flux_densities(
         i: f"{name} is {text!r}, which is no number" for b, name in zip(both, names, strict=True) for i, text in b.words
     }
     value, sigma = (b.values for b in both)
-    units = [b.unit if b.unit is not None else unit or default for b in both]
+    units = [b.unit if b.unit is not None else unit or "nJy" for b in both]
     is_ab = _is_ab(units[0])
     factors = [1.0 if is_ab else _factor(where, n, own, wave) for n, own in zip(names, units, strict=True)]
     stated = [b.unit is not None for b in both]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skyfold.component import Component
+from skyfold.component import Component, Sum
+from skyfold.errors import SkyfoldWarning
+from skyfold.galaxy.coverage import reaches
 from skyfold.parameters import Value, parameter
 
 #: Lyman limit in Angstrom.
 _LIMIT = 911.8
+#: Share of a datum's light that must arrive for the way to be left out without a word.
+_LOST = 0.9
 
 #: Lyman series of Inoue et al. 2014, table 2, with the digits of the authors' program: wavelength in Angstrom,
 #: coefficient of the forest below redshift 1.2, coefficient of the damped systems below redshift 2. The table's other
@@ -158,6 +165,39 @@ class Madau1995(IGM):
         x = jnp.clip(jnp.where(above, wave / 912.0, end), 1.0, None)
         tau += 0.25 * x**3 * (end**0.46 - x**0.46) + 9.4 * x**1.5 * (end**0.18 - x**0.18)
         return tau - 0.7 * x**3 * (x**-1.32 - end**-1.32) - 0.023 * (end**1.68 - x**1.68)
+
+
+def warn_of_absorption(name: str, model: Any, seen: Callable[[Callable[[Any], Any]], np.ndarray], end: float) -> None:
+    """Warn where a galaxy without anything on the way loses a tenth or more of its light on the way.
+
+    Parameters
+    ----------
+    name : of the observation.
+    model : galaxy, or a sum of them; the highest redshift that its prior allows counts.
+    seen : shares of the light that each datum sees through a transmission, a function of observed wavelengths.
+    end : shortest observed wavelength of all data, Angstrom.
+
+    Warns
+    -----
+    SkyfoldWarning
+        With the greatest loss, in magnitudes.
+    """
+    for part in model.parts if isinstance(model, Sum) else (model,):
+        reach = reaches(part)
+        if not reach or part.igm is not None:
+            continue
+        z = reach[-1].redshift
+        if end > _SERIES[0][0] * (1.0 + z):
+            continue
+        least = float(np.min(seen(partial(Inoue2014().transmission, z=z))))
+        if least < _LOST:
+            lost = -2.5 * np.log10(max(least, 1e-30))
+            warnings.warn(
+                f"'{name}': the galaxy has igm=None, and at redshift {z:g} hydrogen on the way takes up to "
+                f"{lost:.2g} mag of these data on average: give igm=galaxy.Inoue2014().",
+                SkyfoldWarning,
+                stacklevel=3,
+            )
 
 
 def _series(

@@ -21,9 +21,10 @@ from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.bands import Cropped, Curves, Seen, contract, contraction_error, drawn
 from skyfold.galaxy.catalog_rows import band, open_table
 from skyfold.galaxy.columns import AB_JY, flux_densities
-from skyfold.galaxy.coverage import check_bands
+from skyfold.galaxy.coverage import BEYOND, check_bands
 from skyfold.galaxy.filters import WAVELENGTHS, Filter
 from skyfold.galaxy.galaxy import Galaxy
+from skyfold.galaxy.igm import warn_of_absorption
 from skyfold.galaxy.redshift_table import RedshiftTable
 from skyfold.likelihoods.limits import checked_likelihood
 from skyfold.observation import Observation
@@ -195,11 +196,17 @@ class Photometry(Observation):
         SkyfoldError
             If a filter reaches beyond the wavelengths of the populations at any redshift that the prior allows, or
             ``projected=True`` cannot be.
+
+        Warns
+        -----
+        SkyfoldWarning
+            Where nothing lies on the way to a galaxy whose light hydrogen would absorb there.
         """
         if self.annotation.value.model is model:
             return self
         for part in model.parts if isinstance(model, Sum) else (model,):
             check_bands(part, self.filters)
+        _warn_of_absorption(self.name, model, self.filters)
         if isinstance(model, Galaxy) and is_symbol(model.redshift):
             return self._bound_in_redshift(model)
         if not isinstance(model, Galaxy):
@@ -264,18 +271,19 @@ class Photometry(Observation):
         return f"{self.name}: {', '.join(f.name for f in own.filters)} ({own.how})"
 
 
-def magnitudes(model: Galaxy, filters: Sequence[Any]) -> np.ndarray:
-    """AB magnitudes in the observed frame.
+def magnitudes(model: Galaxy, filters: Sequence[Any], *, absolute: bool = False) -> Any:
+    """AB magnitudes, as observed or absolute; also inside `Result.derive`.
 
     Parameters
     ----------
     model : a galaxy without free parameters; see `Component.with_values`.
     filters : names, files or `Filter` objects.
+    absolute : in the rest frame at 10 pc, with nothing on the way; the stars are as old as the galaxy shows them.
 
     Returns
     -------
     (n_band,) array
-        With ``distance=1e-5`` (Mpc) and redshift 0 they are absolute.
+        Inside a trace NaN where a filter reaches beyond the populations, which cannot be refused there.
 
     Raises
     ------
@@ -285,14 +293,28 @@ def magnitudes(model: Galaxy, filters: Sequence[Any]) -> np.ndarray:
     Examples
     --------
     >>> galaxy.magnitudes(model, ["sdss_g0", "sdss_r0"])  # doctest: +SKIP
+    >>> result.derive(lambda g: galaxy.magnitudes(g, ["sdss_r0"], absolute=True))  # doctest: +SKIP
     """
-    if model.free_parameters:
+    curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(model))
+    if not traced and model.free_parameters:
         raise SkyfoldError(
             f"magnitudes needs numbers, and {', '.join(model.free_parameters)} are free; fix them: "
             "model.with_values({...})."
         )
-    curves = tuple(Filter.load(f) for f in ([filters] if isinstance(filters, str) else filters))
+    if absolute:
+        model = eqx.tree_at(
+            lambda g: (g.redshift, g.distance, g.age, g.igm),
+            model,
+            (0.0, 1e-5, model.universe_age(), None),
+            is_leaf=lambda x: x is None,
+        )
+    if traced:
+        bands = jax.tree.map(jnp.asarray, Photometry(curves, np.ones(len(curves)), np.ones(len(curves))))
+        share = bands.curves.weights(jnp.asarray(model.ssp.wave) * (1.0 + model.redshift)).sum(axis=1)
+        return -2.5 * jnp.log10(jnp.where(share > 1.0 - BEYOND, bands.predict(model), jnp.nan) / (AB_JY * 1e9))
     check_bands(model, curves)
+    _warn_of_absorption("magnitudes", model, curves)
     flux = np.asarray(_fold(_numbers(Curves.of(curves).seen(model, _matrix(model, curves))), model))
     with np.errstate(divide="ignore"):
         return -2.5 * np.log10(flux / (AB_JY * 1e9))
@@ -313,6 +335,13 @@ def _matrix(model: Galaxy, filters: Sequence[Filter]) -> np.ndarray:
 
 def _numbers(seen: Seen) -> Seen:
     return jax.tree.map(np.asarray, seen)
+
+
+def _warn_of_absorption(name: str, model: Any, filters: Sequence[Filter]) -> None:
+    def seen(transmission: Any) -> np.ndarray:
+        return np.array([f.weights(f.wave, transmission).sum() for f in filters])
+
+    warn_of_absorption(name, model, seen, min(f.wave[0] for f in filters))
 
 
 def _likelihood(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -18,9 +19,11 @@ from skyfold.errors import SkyfoldError
 from skyfold.galaxy import nuisances
 from skyfold.galaxy.broadening import FWHM, LIGHT_KMS, LineSpread, dispersed
 from skyfold.galaxy.columns import LIGHT, NJY, check_reach, flux_densities, numbers, plain
-from skyfold.galaxy.coverage import check_pixels
+from skyfold.galaxy.coverage import check_pixels, reaches
 from skyfold.galaxy.filters import WAVELENGTHS
 from skyfold.galaxy.galaxy import Galaxy
+from skyfold.galaxy.igm import warn_of_absorption
+from skyfold.galaxy.ssp import SSPWarning
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.limits import Limited
 from skyfold.observation import Observation
@@ -67,7 +70,7 @@ class Spectroscopy(Observation):
         profile that falls on the pixels, see `pixels_within`.
     mask : (n,) true where a pixel is used; by default all those with finite flux and positive finite sigma.
     template_fwhm : full width at half maximum of the templates, Angstrom in the rest frame: a number, or a pair of
-        arrays (rest wavelength, width). Default 0, infinitely sharp.
+        arrays (rest wavelength, width). Default 0, infinitely sharp; a grid that cannot be as sharp is warned of.
     calibration : order K of the calibration polynomial; None for none.
     calibration_sd : standard deviations :math:`s_k`, a number or (K + 1,).
     lines : rest wavelengths in vacuum of emission lines to integrate out, Angstrom.
@@ -167,6 +170,40 @@ class Spectroscopy(Observation):
         self.sigma_v = self.sigma_v if sigma_v is None else sigma_v
         self.sigma_gas, self.redshift = sigma_gas, redshift
 
+    def bound(self, model: Any) -> Self:
+        """Same observation, once no pixel reaches beyond the populations at any redshift that the prior allows.
+
+        Warns
+        -----
+        SkyfoldWarning
+            Where nothing lies on the way to a galaxy whose light hydrogen would absorb there, and where the
+            populations' wavelengths are further apart than the templates are said to be wide, and are seen to be.
+        """
+        wave = np.asarray(self.wave)
+        warn_of_absorption(self.name, model, lambda transmission: np.asarray(transmission(wave)), float(wave[0]))
+        for part in self._checked(model):
+            self._warn_of_steps(part)
+        return self
+
+    def _warn_of_steps(self, part: Any) -> None:
+        reach = reaches(part)
+        if not reach:
+            return
+        rest, nodes = np.asarray(self.wave) / (1.0 + reach[0].redshift), np.asarray(part.ssp.wave)
+        step = np.interp(rest, 0.5 * (nodes[1:] + nodes[:-1]), np.diff(nodes))
+        said = np.interp(rest, *np.asarray(self.template))
+        coarse = (step > 1.01 * said) & (step > 0.5 * FWHM * np.asarray(self.width) * rest)
+        if coarse.any():
+            i = int(np.argmax(coarse * step / rest))
+            warnings.warn(
+                f"'{self.name}': the wavelengths of {part.ssp.name} are {step[i]:.3g} Angstrom apart at {rest[i]:.0f} "
+                f"in the rest frame, its templates are said to be {said[i]:.3g} wide (template_fwhm), and the "
+                f"instrument sees {FWHM * self.width[i] * rest[i]:.3g}: the spectrum cannot be as sharp. Say how wide "
+                "the templates are.",
+                SSPWarning,
+                stacklevel=2,
+            )
+
     @property
     def marginalises(self) -> bool:
         """Whether nuisances are integrated out."""
@@ -193,11 +230,6 @@ class Spectroscopy(Observation):
         width = jnp.sqrt(jnp.maximum(variance / step**2 - 1.0 / 6.0, 1e-6))
         mean = self.spread.fold(blurred, width) * step / jnp.log(jnp.asarray(self.high) / jnp.asarray(self.low))
         return sum((lines for _, lines in received if lines is not None), start=mean)
-
-    def bound(self, model: Any) -> Self:
-        """Same observation, once no pixel reaches beyond the populations at any redshift that the prior allows."""
-        self._checked(model)
-        return self
 
     def _checked(self, model: Any) -> tuple[Any, ...]:
         """Galaxies that a model is made of, whose populations cover all pixels."""

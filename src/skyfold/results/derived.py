@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skyfold.errors import SkyfoldError
+from skyfold.errors import SkyfoldError, SkyfoldWarning
 from skyfold.inference.running import Draws
 from skyfold.observation import Observation
 from skyfold.posterior import Posterior
@@ -97,6 +98,11 @@ class DerivedQuantities:
         function : pure JAX function of the model, whose parameters are numbers in it.
         name, unit : shown; the unit in words that astropy reads.
         observation : the observation whose model is meant, by default the first.
+
+        Warns
+        -----
+        SkyfoldWarning
+            Where the quantity is no number.
         """
         from skyfold.results.contributions import find
         from skyfold.results.evaluation import apply
@@ -104,6 +110,8 @@ class DerivedQuantities:
         place, _ = find(self.posterior, None, observation)
         latent = self.equal_weight_latent()
         values = apply(self.posterior, latent, function, place, self.integrated(place, latent))
+        if (n := int(np.isnan(np.reshape(values, (len(values), -1))).any(axis=1).sum())) > 0:
+            warnings.warn(f"'{name}' is no number for {n} of {len(values)} draws.", SkyfoldWarning, stacklevel=2)
         return Derived(name, unit, values)
 
     def integrated(self, place: str, latent: np.ndarray, seed: int = 0) -> np.ndarray | None:
