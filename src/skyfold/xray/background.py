@@ -29,12 +29,20 @@ class Beside(NamedTuple):
 
 
 def refuse_blind(pha: Pha, background: Pha, divided: Groups) -> None:
-    """Refuse to fit groups of which the background says nothing."""
-    blind = np.flatnonzero(~(beside(pha, background, divided).worth > 0))
+    """Refuse to fit groups of which the background says nothing, or not how well."""
+    measured = beside(pha, background, divided)
+    blind = np.flatnonzero(~(measured.worth > 0))
     if blind.size:
         raise SkyfoldError(
             f"{pha.path}: the background {background.path} says nothing of {blind.size} groups, that which begins at "
             f"channel {pha.channels[divided.first[blind[0]]]} for one: it has no exposure or no such channel. Leave "
+            "these out with notice(low, high), or read the spectrum with background='none'."
+        )
+    wrong = np.flatnonzero(~np.isfinite(measured.variance))
+    if wrong.size:
+        raise SkyfoldError(
+            f"{background.path}: column STAT_ERR: the error of the background in the group that begins at channel "
+            f"{pha.channels[divided.first[wrong[0]]]} is negative or not a number ({wrong.size} such groups). Leave "
             "these out with notice(low, high), or read the spectrum with background='none'."
         )
 

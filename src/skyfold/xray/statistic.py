@@ -120,9 +120,7 @@ def likelihood_of(
             f"{pha.path}: a rate or net spectrum without Poisson errors needs the column STAT_ERR. Use the spectrum "
             "before background subtraction, or add STAT_ERR"
         )
-    # an error below zero is none
-    own = np.where(pha.stat_err < 0, np.nan, pha.stat_err)
-    sigma = np.sqrt(divided.sum(own**2) + systematic + other.worth**2 * other.variance)
+    sigma = np.sqrt(divided.sum(pha.stat_err**2) + systematic + other.worth**2 * other.variance)
     wrong = ~(np.isfinite(sigma) & (sigma > 0))
     if wrong.any():
         warnings.warn(
@@ -160,4 +158,6 @@ def _on_off(pha: Pha, background: Pha | None, divided: Groups, statistic: str) -
     if statistic == "wstat":
         # groups of which the background says nothing are refused where they are fitted
         return OnOff(counts, other.counts, np.where(other.worth > 0, other.worth, 1.0))
-    return PoissonGauss(counts, other.worth * other.counts, other.worth * np.sqrt(other.variance + other.systematic))
+    sigma = other.worth * np.sqrt(other.variance + other.systematic)
+    # groups whose background has no error are refused where they are fitted
+    return PoissonGauss(counts, other.worth * other.counts, np.where(np.isfinite(sigma), sigma, NO_ERROR))

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -144,6 +145,17 @@ def right(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return {name: seen(folder, name, make()) for name, make in MAKE.items()}
 
 
+def behind(folder: Path, hdus: list[fits.BinTableHDU]) -> dict[str, Any]:
+    """What a fit of PG-stat sees of a background with errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        back = read_pha(written(folder, "rate.pha", hdus))
+        made = Spectrum.assemble(good("a.pha"), good("a.rmf"), good("a.arf"), back)
+        made.check()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(made.likelihood)]
+    return {"kind": type(made.likelihood).__name__, **{str(i): leaf for i, leaf in enumerate(leaves)}}
+
+
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(
         np.shape(one[k]) == np.shape(other[k]) and np.all(np.isclose(one[k], other[k], rtol=1e-12))
@@ -209,6 +221,27 @@ def test_one_wrong_unit(place: tuple[str, int, str], unit: str, right: dict[str,
         warnings.simplefilter("ignore")
         hdus[hdu].columns.change_unit(column, unit)
     judged(name, hdus, right[name], column, hdus[hdu].name)
+
+
+@QUICK
+@given(
+    column=st.sampled_from([c for c in pha("RATE")[0].columns.names if c not in ("QUALITY", "GROUPING")]),
+    kind=st.sampled_from(["nan", "infinite", "negative"]),
+    row=st.integers(0, N - 1),
+)
+def test_one_wrong_number_of_a_background(column: str, kind: str, row: int) -> None:
+    hdus = pha("RATE")
+    with tempfile.TemporaryDirectory() as folder:
+        right = behind(Path(folder), hdus)
+        hdus[0].data[column][row] = VALUES[kind]
+        if (column, kind) == ("RATE", "negative"):
+            return
+        try:
+            found = behind(Path(folder), hdus)
+        except SkyfoldError as error:
+            assert "rate.pha" in str(error) and column in str(error)
+            return
+    assert same(found, right)
 
 
 @QUICK

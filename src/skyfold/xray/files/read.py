@@ -104,6 +104,9 @@ def _pha(table: Table) -> Pha:
     net = str(table.keyword("HDUCLAS2", "")).upper() == "NET"
     factor = exposure if kind == "RATE" else np.ones(len(values))
     errors = table.column("STAT_ERR") * table.factor("STAT_ERR", unit) if table.has("STAT_ERR") else None
+    if errors is not None:
+        # an error below zero is none
+        errors = np.where(errors < 0, np.nan, errors)
     poisson = not net and (
         table.truth("POISSERR", errors is None)
         or (kind == "COUNTS" and (errors is None or _of_counts(errors[quality == 0], values[quality == 0])))
