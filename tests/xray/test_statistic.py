@@ -11,9 +11,11 @@ import pytest
 from broken_files import records, write
 from plain_models import Power
 
+import skyfold as sf
 from skyfold.errors import SkyfoldError
 from skyfold.posterior import Posterior
 from skyfold.xray.files.write import write_pha
+from skyfold.xray.models.absorption import PHabs
 from skyfold.xray.models.powerlaws import PowerLaw
 from skyfold.xray.spectrum import Spectrum
 
@@ -137,3 +139,30 @@ def test_what_is_refused(pair: Path) -> None:
     rate = Spectrum.assemble(net, spectrum.files.rmf, spectrum.files.arf)
     with pytest.raises(SkyfoldError, match="use 'chi2-file'"):
         rate.with_statistic("cstat")
+
+
+def test_best_fits_are_sherpa_s(shared: Path) -> None:
+    """3C 273 in the file's groups, 0.5 to 7 keV: without background, and with it under W-stat."""
+    case = json.loads((shared / "reference/sherpa_statistics.json").read_text())["cases"][2]
+    spectrum = Spectrum.read(shared / "data/xray/sherpa" / case["file"]).notice(tuple(case["channels"]), channels=True)
+    source = PowerLaw(PhoIndex=sf.Uniform(-3, 9), norm=sf.LogUniform(1e-8, 1e-1))
+    for fit in case["fits"]:
+        seen = spectrum if fit["statistic"] == "wstat" else spectrum.with_background(None)
+        result = Posterior((source, seen)).fit("mle", progress=False)
+        assert result.statistic["value"] == pytest.approx(fit["statistic_value"], rel=1e-9)
+        assert result.best["powerlaw.PhoIndex"] == pytest.approx(fit["PhoIndex"], abs=1e-6)
+        assert result.best["powerlaw.norm"] == pytest.approx(fit["norm"], rel=1e-6)
+
+
+def test_a_subtracted_background_of_reference(shared: Path) -> None:
+    """Printed: chi2 37.9079 for 42 dof, PhoIndex 2.15852, norm 2.2484e-4; its absorption is that of bin centres."""
+    spectrum = Spectrum.read(shared / "data/xray/sherpa/3c273.pi").ignore((6.6, None))
+    seen = spectrum.with_statistic("chi2-gehrels", subtract=True)
+    source = PHabs(nH=0.07, abundances="angr", cross_sections="bcmc") * PowerLaw(
+        PhoIndex=sf.Uniform(-3, 9), norm=sf.LogUniform(1e-8, 1e-1)
+    )
+    result = Posterior((source, seen)).fit("mle", progress=False)
+    assert result.statistic["dof"] == 42
+    assert result.statistic["value"] == pytest.approx(37.9079, abs=0.003)
+    assert result.best["powerlaw.PhoIndex"] == pytest.approx(2.15852, abs=1e-3)
+    assert result.best["powerlaw.norm"] == pytest.approx(2.2484e-4, rel=1e-3)
