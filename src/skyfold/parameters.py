@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from skyfold.compiled.annotation import Annotation
 from skyfold.errors import SkyfoldError
@@ -55,47 +56,13 @@ _UFUNCS = {
 }
 
 
-class Symbol(eqx.Module):
+class Symbol(eqx.Module, NDArrayOperatorsMixin):
     """Something that stands for a number which is not known yet; arithmetic on it gives an `Expression`."""
 
-    def __add__(self, other: Any) -> Expression:
-        return Expression("+", (self, other))
-
-    def __radd__(self, other: Any) -> Expression:
-        return Expression("+", (other, self))
-
-    def __sub__(self, other: Any) -> Expression:
-        return Expression("-", (self, other))
-
-    def __rsub__(self, other: Any) -> Expression:
-        return Expression("-", (other, self))
-
-    def __mul__(self, other: Any) -> Expression:
-        return Expression("*", (self, other))
-
-    def __rmul__(self, other: Any) -> Expression:
-        return Expression("*", (other, self))
-
-    def __truediv__(self, other: Any) -> Expression:
-        return Expression("/", (self, other))
-
-    def __rtruediv__(self, other: Any) -> Expression:
-        return Expression("/", (other, self))
-
-    def __pow__(self, other: Any) -> Expression:
-        return Expression("**", (self, other))
-
-    def __rpow__(self, other: Any) -> Expression:
-        return Expression("**", (other, self))
-
-    def __neg__(self) -> Expression:
-        return Expression("*", (-1.0, self))
-
-    def __abs__(self) -> Expression:
-        return Expression("abs", (self,))
-
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        """Let ``np.exp(p)`` or ``np.float64(2) * p`` build an expression."""
+        """Let ``2 * p``, ``np.exp(p)`` or ``np.float64(2) * p`` build an expression."""
+        if ufunc is np.negative:
+            return Expression("*", (-1.0, *inputs))
         if method != "__call__" or kwargs or ufunc.__name__ not in _UFUNCS:
             return NotImplemented
         return Expression(_UFUNCS[ufunc.__name__], inputs)

@@ -143,8 +143,6 @@ def simulated_statistic(
     SkyfoldError
         If `parameters` is ``"posterior"`` and there are no draws, or no data can be drawn.
     """
-    from skyfold.results.result import Result
-
     if parameters not in ("best", "posterior"):
         raise SkyfoldError(f"parameters must be 'best' or 'posterior', not {parameters!r}.")
     result = fitted if isinstance(fitted, Result) else fitted.fit("mle", seed=seed, progress=False)

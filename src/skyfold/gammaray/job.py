@@ -72,8 +72,6 @@ class SkyJob(Job):
         return cls(path=path, content=content, **job_settings(at, content))
 
     def posterior(self) -> Posterior:
-        from skyfold.posterior import Posterior
-
         at = Place(self.path)
         sources = at.table(self.content, "point_sources")
         at.known(sources, _POINT_SOURCES, "point_sources")

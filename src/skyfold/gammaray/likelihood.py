@@ -15,7 +15,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.gammaray.point_sources import PreparedPixels, log_likelihood, prepare
 from skyfold.gammaray.source_counts import SourceCount, Support
 from skyfold.likelihoods.likelihood import Likelihood
-from skyfold.likelihoods.poisson import Poisson, count_errors, count_residual
+from skyfold.likelihoods.poisson import Counts, Poisson
 
 #: Sizes of bright sources are drawn on so many points of ln S, over this range beyond what the counts reach.
 _POINTS, _RANGE = 400, 1e4
@@ -42,7 +42,7 @@ class Blur(eqx.Module):
         return prepare(counts, f, weights, self.s_range, exposure, regions=self.regions, like=like)
 
 
-class CompoundPoisson(Likelihood):
+class CompoundPoisson(Counts):
     r"""Counts of smooth emission and of populations of unresolved point sources, pixel by pixel.
 
     What it calls expected data is one vector: the smooth counts :math:`\mu` (n,), the template of each population (n,),
@@ -59,8 +59,6 @@ class CompoundPoisson(Likelihood):
 
     statistic_name: ClassVar[str] = "-2 ln L"
     cheap: ClassVar[bool] = False
-    residual_kind: ClassVar[str] = "deviance"
-    data: np.ndarray
     prepared: PreparedPixels
     blur: Blur
     exposure: np.ndarray | None
@@ -188,16 +186,6 @@ class CompoundPoisson(Likelihood):
     def take(self, groups: Any) -> Any:
         """Poisson likelihood of some of the counts; a map of these is made ready for sources anew."""
         return Poisson(self.data[groups])
-
-    @property
-    def variance(self) -> np.ndarray:
-        return np.asarray(self.data)
-
-    def errors(self, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
-        return count_errors(data)
-
-    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
-        return count_residual(data, expected)
 
 
 @jit

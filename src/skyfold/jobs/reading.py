@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from skyfold.errors import SkyfoldError
+from skyfold.inference import find
+from skyfold.jobs.prior_text import parse_prior
 
 #: Largest seed: that of a signed 64-bit integer, which every random generator takes.
 LARGEST_SEED = 2**63 - 1
@@ -51,8 +53,6 @@ def job_settings(at: Place, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _method(at: Place, content: Any) -> Any:
     """Turn a method's name, or a table with its name and settings, into a settings object."""
-    from skyfold.inference import find
-
     if isinstance(content, str):
         return at.checked("method", find, content)
     if not (isinstance(content, dict) and isinstance(content.get("name"), str)):
@@ -108,8 +108,6 @@ class Place:
 
     def prior(self, content: Mapping[str, Any], name: str) -> Any:
         """Read a prior."""
-        from skyfold.jobs.prior_text import parse_prior
-
         return self.checked(f"priors.{name}", parse_prior, self.text(content, name, "priors") or "")
 
     def checked(self, what: str, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
@@ -144,8 +142,6 @@ class Place:
 
     def value(self, value: Any, what: str, shared: Mapping[str, Any] | None = None) -> Any:
         """Read a prior (text), a shared parameter (its name), a number, or a list of numbers."""
-        from skyfold.jobs.prior_text import parse_prior
-
         if isinstance(value, str):
             if value.strip() in (shared or {}):
                 return (shared or {})[value.strip()]

@@ -23,7 +23,33 @@ _TAIL = 0.15865525393145707
 _MANY_COUNTS = 1000.0
 
 
-class Poisson(Likelihood):
+class Counts(Likelihood):
+    """Base of likelihoods of counts: how counts and their errors are shown."""
+
+    residual_kind: ClassVar[str] = "deviance"
+    data: np.ndarray
+
+    @property
+    def variance(self) -> np.ndarray:
+        return np.asarray(self.data)
+
+    def errors(self, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper error: central 68% of a Poisson mean (Garwood 1936, Biometrika 28, 437)."""
+        from scipy.special import gammaincinv
+
+        lower = np.where(data > 0, gammaincinv(np.maximum(data, 1e-9), _TAIL), 0.0)
+        return data - lower, gammaincinv(data + 1.0, 1.0 - _TAIL) - data
+
+    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
+        """Signed root of the deviance of counts."""
+        from scipy.special import xlogy
+
+        m = np.maximum(expected, _FLOOR)
+        deviance = 2.0 * np.maximum(m - data + xlogy(data, data / m), 0.0)
+        return np.sign(data - m) * np.sqrt(deviance)
+
+
+class Poisson(Counts):
     r"""Poisson counts.
 
     .. math:: \ln L = \sum_i d_i \ln m_i - m_i - \ln d_i!
@@ -38,8 +64,6 @@ class Poisson(Likelihood):
     """
 
     statistic_name: ClassVar[str] = "C-stat"
-    residual_kind: ClassVar[str] = "deviance"
-    data: np.ndarray
     saturated: np.ndarray
     """Log-likelihood of each datum at m = d."""
 
@@ -82,16 +106,6 @@ class Poisson(Likelihood):
     def with_data(self, data: Any) -> Self:
         return type(self)(data)
 
-    @property
-    def variance(self) -> np.ndarray:
-        return np.asarray(self.data)
-
-    def errors(self, data: np.ndarray, joined: Any) -> tuple[np.ndarray, np.ndarray]:
-        return count_errors(data)
-
-    def residual(self, data: np.ndarray, expected: np.ndarray, joined: Any) -> np.ndarray:
-        return count_residual(data, expected)
-
 
 class Cash(Poisson):
     r"""Poisson counts under the statistic as Cash wrote it, :math:`2 \sum_i m_i - d_i \ln m_i`, without a constant."""
@@ -117,23 +131,6 @@ def half_deviance(counts: Any, expected: jax.Array) -> jax.Array:
     ratio = jnp.maximum(model, _FLOOR) / jnp.where(some, counts, 1.0)
     deviance = model - counts - jnp.where(some, counts * jnp.log(ratio), 0.0)
     return jnp.where(expected < -_ROUNDING, jnp.inf, deviance)
-
-
-def count_errors(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper error: central 68% of a Poisson mean (Garwood 1936, Biometrika 28, 437)."""
-    from scipy.special import gammaincinv
-
-    lower = np.where(counts > 0, gammaincinv(np.maximum(counts, 1e-9), _TAIL), 0.0)
-    return counts - lower, gammaincinv(counts + 1.0, 1.0 - _TAIL) - counts
-
-
-def count_residual(counts: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Signed root of the deviance of counts."""
-    from scipy.special import xlogy
-
-    m = np.maximum(expected, _FLOOR)
-    deviance = 2.0 * np.maximum(m - counts + xlogy(counts, counts / m), 0.0)
-    return np.sign(counts - m) * np.sqrt(deviance)
 
 
 def expected_cash(expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ from skyfold.kernel import Kernel
 from skyfold.parameters import is_symbol
 from skyfold.posterior import FreeParameter, Posterior
 from skyfold.results.description import ParameterDescription
+from skyfold.results.predictive import flat_values
 from skyfold.wording import unknown_name
 
 #: Starts and screened prior draws in the search for the best fit.
@@ -183,11 +184,6 @@ def latent_covariance(posterior: Posterior, z: np.ndarray) -> np.ndarray:
     inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T / np.outer(scale, scale)
     covariance[np.ix_(inside, inside)] = np.where(loose[:, None] | loose, np.nan, inverse)
     return covariance
-
-
-def flat_values(posterior: Posterior, z: np.ndarray) -> np.ndarray:
-    """Values (n, m) of all parameters one after another at latent vectors (n, ndim)."""
-    return np.concatenate([np.asarray(v).reshape(len(z), -1) for v in posterior.values(z).values()], axis=1)
 
 
 def latent_of(posterior: Posterior, entry: Entry, values: np.ndarray) -> np.ndarray:

@@ -26,11 +26,11 @@ from skyfold.profiles.held_fits import (
     climb_held,
     entries,
     entry_names,
-    flat_values,
     jacobian,
     latent_covariance,
 )
 from skyfold.profiles.intervals import ProfileInterval, ProfileIntervals
+from skyfold.results.predictive import flat_values
 
 #: How closely the statistic must reach delta at the ends.
 _CLOSE = 1e-4

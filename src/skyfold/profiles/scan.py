@@ -15,8 +15,9 @@ import numpy as np
 
 from skyfold.errors import SkyfoldError
 from skyfold.posterior import Posterior
-from skyfold.profiles.held_fits import Entry, best_fit, climb_held, entries, flat_values, latent_of
+from skyfold.profiles.held_fits import Entry, best_fit, climb_held, entries, latent_of
 from skyfold.results.description import ParameterDescription
+from skyfold.results.predictive import flat_values
 from skyfold.wording import unknown_name
 
 #: Fall of the statistic that counts as better.

@@ -62,6 +62,12 @@ def predict(posterior: Posterior, latent: np.ndarray) -> dict[str, np.ndarray]:
     return in_chunks(posterior.expected, latent)
 
 
+def flat_values(posterior: Posterior, latent: np.ndarray) -> np.ndarray:
+    """Every scalar entry of every parameter, (n, entries), at latent vectors (n, ndim)."""
+    values = in_chunks(posterior.values, latent)
+    return np.concatenate([np.reshape(values[name], (len(latent), -1)) for name in posterior.names], axis=1)
+
+
 def means(posterior: Posterior, latent: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Compute the expected data of every observation, each (n, n_data), where `predict` has given `expected`."""
     plain = all(_plain(o) for _, o in posterior.pairs.values())

@@ -80,8 +80,6 @@ class SpectraJob(Job):
     redshift: float | None = None
 
     def posterior(self) -> Posterior:
-        from skyfold.posterior import Posterior
-
         models = build_models(self.model, len(self.sources), self.priors, self.values, self.redshift, **self.tables)
         return Posterior(*zip(models, [source.read() for source in self.sources], strict=True))
 

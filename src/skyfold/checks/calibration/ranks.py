@@ -6,17 +6,10 @@ import numpy as np
 
 from skyfold.inference.running import Draws
 from skyfold.posterior import Posterior
+from skyfold.results.predictive import flat_values
 
 #: Name of the log-likelihood among the ranked quantities.
 LOG_LIKELIHOOD = "log-likelihood"
-
-
-def flat_values(posterior: Posterior, latent: np.ndarray) -> np.ndarray:
-    """Every scalar entry of every parameter, (n, entries), at latent vectors (n, ndim)."""
-    from skyfold.results.predictive import in_chunks
-
-    values = in_chunks(posterior.values, latent)
-    return np.concatenate([np.reshape(values[name], (len(latent), -1)) for name in posterior.names], axis=1)
 
 
 def ranks(posterior: Posterior, draws: Draws, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,10 +10,13 @@ import numpy as np
 
 from skyfold.checks.calibration.file import Fit, Fits, FitsFile
 from skyfold.checks.calibration.findings import Calibration
-from skyfold.checks.calibration.ranks import LOG_LIKELIHOOD, flat_values, ranks
+from skyfold.checks.calibration.ranks import LOG_LIKELIHOOD, ranks
 from skyfold.errors import SkyfoldError
-from skyfold.inference.running import Draws
+from skyfold.inference import find
+from skyfold.inference.running import Draws, Progress, fingerprint
 from skyfold.posterior import Posterior
+from skyfold.results.description import Description
+from skyfold.results.predictive import flat_values
 from skyfold.simulated import simulate
 
 
@@ -53,10 +56,6 @@ def calibrate(
     --------
     >>> print(sf.calibrate(posterior, "auto", 300, path="auto.csv"))  # doctest: +SKIP
     """
-    from skyfold.inference import find
-    from skyfold.inference.running import Progress, fingerprint
-    from skyfold.results.description import Description
-
     if n < 1:
         raise SkyfoldError(f"A calibration needs at least one simulated data set, not {n}.")
     settings = find(method)
@@ -76,8 +75,6 @@ def calibrate(
 
 def _one(posterior: Posterior, settings: Any, seed: int, number: int) -> Fit:
     """Simulate and fit one data set."""
-    from skyfold.inference.running import Progress
-
     seeds = np.random.SeedSequence([seed, number]).generate_state(3)
     latent, simulated = simulate(posterior, int(seeds[0]), int(seeds[1]))
     truth = flat_values(posterior, latent[None])[0]

@@ -53,8 +53,6 @@ class Nautilus(Method):
         clock = Clock()
         cube = Cube(posterior, self.name, progress)
         folder = checkpoint_folder(checkpoint, self.name)
-        if folder is not None:
-            require_package("h5py", self.name)
         sampler = nautilus.Sampler(
             lambda u: u,
             # one dimension more than there is where there is only one: the package refuses that

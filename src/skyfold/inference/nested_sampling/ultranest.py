@@ -64,8 +64,6 @@ class UltraNest(Method):
         clock = Clock()
         cube = Cube(posterior, self.name, progress)
         folder = checkpoint_folder(checkpoint, self.name)
-        if folder is not None:
-            require_package("h5py", self.name)
         with _global_seed(seed), _quiet():
             sampler = ultranest.ReactiveNestedSampler(
                 [f"u{i}" for i in range(posterior.ndim)],

@@ -97,10 +97,11 @@ def checkpoint_folder(checkpoint: Checkpoint, method: str) -> Path | None:
     Raises
     ------
     SkyfoldError
-        If the folder is that of another fit.
+        If the folder is that of another fit, or there is no h5py, which such programs write it with.
     """
     if checkpoint.path is None:
         return None
+    require_package("h5py", method)
     folder = checkpoint.path.with_name(f"{checkpoint.path.name}.{method}")
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "fingerprint.txt"

@@ -227,14 +227,14 @@ def _finish(
         def fisher(v: jax.Array) -> jax.Array:
             return mask * (product(mask * v) + (weight + 1e-10) * v)
 
-        scored, _, _, first = _truncated(fisher, mask * gradient, most_products)
+        scored, _, _, first = truncated(fisher, mask * gradient, most_products)
         if hessian is None:
             return jnp.stack([scored, 0.0 * scored, 0.0 * scored]), scored @ gradient, 2 * first
 
         def exact(v: jax.Array) -> jax.Array:
             return mask * (1e-10 * v - hessian(mask * v))
 
-        newton, bending, bent, second = _truncated(exact, mask * gradient, most_products)
+        newton, bending, bent, second = truncated(exact, mask * gradient, most_products)
         size = jnp.linalg.norm(scored) / jnp.maximum(jnp.linalg.norm(bending), 1e-300)
         bending = size * jnp.where(bending @ gradient < 0, -bending, bending)
         promised = jnp.where(bent, scored @ gradient, jnp.maximum(newton @ gradient, 0.0))
@@ -263,12 +263,14 @@ def _finish(
     return z, value, kernel.log_likelihood(z), gradient, promised, spent
 
 
-def _truncated(product: Callable[[jax.Array], jax.Array], b: jax.Array, most: int) -> tuple[jax.Array, ...]:
+def truncated(
+    product: Callable[[jax.Array], jax.Array], b: jax.Array, most: int, tolerance: float = 1e-8
+) -> tuple[jax.Array, ...]:
     """Conjugate gradients up to where the matrix is not positive (Steihaug 1983, SIAM J. Numer. Anal. 20, 626).
 
     Returns the solution so far, the last direction, whether the matrix is negative along it, and the products taken.
     """
-    enough = 1e-16 * (b @ b)
+    enough = tolerance**2 * (b @ b)
 
     def unfinished(state: Any) -> jax.Array:
         count, *_, square, bent = state

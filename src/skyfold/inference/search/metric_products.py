@@ -16,6 +16,7 @@ import numpy as np
 
 from skyfold.compiled.jit import jit
 from skyfold.inference.frames.flat_coordinates import lifted
+from skyfold.inference.search.large import truncated
 from skyfold.information import mean_product, root, squared, whitened
 from skyfold.kernel import Kernel
 from skyfold.posterior import Posterior
@@ -89,22 +90,8 @@ def _metric_at(kernel: Kernel, centre: jax.Array) -> tuple[Any, Any, Any]:
 
 def _inverse(product: Any, v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Inverse of the metric times v (ndim,) by conjugate gradients, and how many products that took."""
-    enough = _TOLERANCE**2 * (v @ v)
-
-    def unfinished(state: Any) -> jax.Array:
-        count, _, _, _, square = state
-        return (count < _ITERATIONS) & (square > enough)
-
-    def step(state: Any) -> Any:
-        count, x, left, direction, square = state
-        image = product(direction)
-        along = square / jnp.maximum(direction @ image, 1e-300)
-        x, left = x + along * direction, left - along * image
-        new = left @ left
-        return count + 1, x, left, left + new / jnp.maximum(square, 1e-300) * direction, new
-
-    count, x, *_ = jax.lax.while_loop(unfinished, step, (0, jnp.zeros_like(v), v, v, v @ v))
-    return x, jnp.asarray(count)
+    x, _, _, count = truncated(product, v, _ITERATIONS, _TOLERANCE)
+    return x, count
 
 
 @jit
