@@ -105,3 +105,8 @@ def test_values_and_priors_inside_the_limits_are_taken() -> None:
     # a tie, and a prior whose arguments are parameters, are not known before the fit
     centre = Parameter(sf.Uniform(-2.0, 2.0), "centre")
     _Limited(column=2.0 * centre, index=sf.Normal(centre, 1.0))
+
+
+def test_energies_may_be_given_as_temperatures_wavelengths_and_frequencies() -> None:
+    for given in (2.0 * u.MK, 71.9389895 * u.Angstrom, 4.16732385e16 * u.Hz):
+        assert as_parameter(given, "keV") == pytest.approx(0.172347, rel=1e-5)

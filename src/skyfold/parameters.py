@@ -312,7 +312,9 @@ def as_number(value: Any, unit: str = "") -> Any:
         import astropy.units as u
 
         try:
-            value = value.to_value(u.Unit(unit) if unit else u.dimensionless_unscaled, u.spectral())
+            # energies may be given as wavelengths, frequencies or temperatures
+            equivalent = [*u.spectral(), *u.temperature_energy()]
+            value = value.to_value(u.Unit(unit) if unit else u.dimensionless_unscaled, equivalent)
         except u.UnitConversionError as error:
             raise SkyfoldError(f"A value in {value.unit} cannot stand here: the parameter is in '{unit}'.") from error
     if isinstance(value, jax.Array):

@@ -16,6 +16,11 @@ def unknown_name(name: str, known: Any, what: str) -> SkyfoldError:
     return SkyfoldError(f"'{name}' is no {what} here. {hint}Known: {', '.join(known) or 'none'}.")
 
 
+def p_text(p: float, n: int) -> str:
+    """Write a probability that `n` replicates tell: none below what they can."""
+    return f"p < {1 / n:.2g}" if p * n < 0.5 else f"p = {p:.3f}"
+
+
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns of text under a header, aligned."""
     widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]

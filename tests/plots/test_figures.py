@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -313,3 +314,28 @@ def test_logarithmic_axes_have_a_few_labels(low, high) -> None:
     shown = [t for t in ax.get_yticks() if low <= t <= high]
     assert 2 <= len(shown) <= 9
     assert ticks_apart(figure)
+
+
+def test_titles_of_a_corner_say_what_the_table_says(counts) -> None:
+    wide = direct([0.0], [1e-3], sf.LogUniform(1e-6, 1.0))
+    result = sf.Result(wide, weighted(wide))
+    (m,) = result.marginals
+    assert m.limit == "upper"
+    (title,) = (a.get_title() for a in result.plot_corner().axes)
+    number, power = re.fullmatch(r"\$< ([\d.]+)\\times10\^\{(-?\d+)\}\$", title).groups()
+    assert float(number) * 10.0 ** int(power) == pytest.approx(m.q95, rel=0.05)
+    titles = [a.get_title() for a in counts.plot_corner().axes if a.get_title()]
+    for m, title in zip(counts.marginals, titles, strict=True):
+        assert ("<" in title, ">" in title) == (m.limit == "upper", m.limit == "lower")
+
+
+def test_titles_of_logarithmic_axes_are_of_the_parameter_itself() -> None:
+    posterior = direct([0.1], [0.06], sf.LogUniform(1e-8, 1.0))
+    latent = 0.3 * np.random.default_rng(3).standard_normal((1, 4000, 1))
+    draws = replace(weighted(posterior), latent=latent, log_likelihood=np.zeros((1, 4000)), log_weights=None)
+    result = sf.Result(posterior, draws)
+    (m,) = result.marginals
+    (axes,) = result.plot_corner().axes
+    assert not m.limit and "log" in axes.get_xlabel()
+    value, power = re.match(r"\$([\d.]+)\^.*?(?:\\times10\^\{(-?\d+)\})?\$$", axes.get_title()).groups()
+    assert float(value) * 10.0 ** int(power or 0) == pytest.approx(m.median, rel=0.05)

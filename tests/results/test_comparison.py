@@ -170,7 +170,7 @@ def test_by_loo_and_waic(flat, tilted) -> None:
         assert other["difference_se"] == pytest.approx(np.sqrt(N * apart.var()))
         assert best["difference"] == best["difference_se"] == 0
         assert best["weight"] + other["weight"] == pytest.approx(1)
-        assert not table.messages
+        assert all("predict the data alike" in m for m in table.messages) and len(table.messages) == 1
     assert other["elpd"] == pytest.approx(tilted.waic().elpd if sign == 1 else flat.waic().elpd)
 
 
@@ -210,3 +210,11 @@ def test_a_loaded_result(flat, tilted, tmp_path: Path) -> None:
     with pytest.raises(sf.SkyfoldError, match="Result.load"):
         alone.loo()
     assert sf.Result.load(path, posterior=flat.posterior).loo().elpd == flat.loo().elpd
+
+
+def test_models_that_predict_alike_are_said_to_be_alike() -> None:
+    one, two = fitted(Line(mean=sf.Normal(0.0, WIDTH))), fitted(Line(mean=sf.Normal(0.05, WIDTH)))
+    told = compare({"one": one, "two": two}, by="loo")
+    assert any("predict the data alike" in m for m in told.messages) and "warning:" in repr(told)
+    other = fitted(Line(mean=sf.Normal(5.0, 0.1)))
+    assert not any("alike" in m for m in compare({"one": one, "other": other}, by="loo").messages)

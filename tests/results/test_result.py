@@ -216,3 +216,12 @@ def test_chunks_pad_the_last_call() -> None:
     x = np.arange(22.0).reshape(11, 2)
     np.testing.assert_array_equal(in_chunks(twice, x, size=4), 2 * x)
     assert shapes == [(4, 2)] * 3
+
+
+def test_a_model_that_does_not_describe_the_data_is_said_so() -> None:
+    bad = direct([0.0, 9.0], [0.1, 0.1], sf.Normal(np.zeros(2), 0.1))
+    result = sf.Result(bad, weighted(bad))
+    assert "p < 0.001" in str(result) and "p = 0.000" not in str(result)
+    assert any("does not describe the data" in w for w in result.warnings)
+    good = direct([0.0, 0.05], [0.1, 0.1], sf.Normal(np.zeros(2), 0.1))
+    assert not sf.Result(good, weighted(good)).warnings

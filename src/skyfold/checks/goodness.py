@@ -20,6 +20,7 @@ from skyfold.inference.search.scoring import climb_batch
 from skyfold.posterior import Posterior
 from skyfold.results.predictive import in_chunks, predict, statistics
 from skyfold.results.result import Result
+from skyfold.wording import p_text
 
 #: Data sets that are fitted in one call of the executable, and most steps of each fit.
 SETS, _MAX_STEPS = 64, 100
@@ -67,7 +68,7 @@ class SimulatedStatistic:
         lines = [
             f"{self.name} {self.observed:.2f}; {len(self.simulated)} simulated data sets, {how}: median {middle:.2f}, "
             f"90% {low:.2f} .. {high:.2f}",
-            f"{self.percentile:.1f}% of them lie below the data's (p = {self.p_value:.3f})",
+            f"{self.percentile:.1f}% of them lie below the data's ({p_text(self.p_value, len(self.simulated))})",
         ]
         if self.failed:
             lines.append(f"warning: {self.failed} fits did not reach a maximum of the likelihood")

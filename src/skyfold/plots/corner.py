@@ -45,7 +45,8 @@ def table(result: Result) -> PlotTable:
             if p.logarithmic and np.all(values[kept, i] > 0):
                 logarithmic.append(entry)
     columns["weight"] = weights[kept]
-    return PlotTable(columns, units, {"logarithmic": logarithmic})
+    limits = {m.name: m.limit for m in result.marginals if m.limit}
+    return PlotTable(columns, units, {"logarithmic": logarithmic, "limits": limits})
 
 
 def corner(
@@ -104,6 +105,7 @@ class _Axis:
     def __init__(self, name: str, data: PlotTable, truths: Mapping[str, float]) -> None:
         values, weights = data[name], data["weight"]
         low, high = quantiles(values, weights, [0.01, 0.99])
+        self.limit = data.meta.get("limits", {}).get(name, "")
         self.logarithm = name in data.meta["logarithmic"] and low > 0 and high / low > 30
         exponent = 0 if self.logarithm else scale_of(low, high)
         self.values = np.log10(values) if self.logarithm else values / 10.0**exponent
@@ -121,6 +123,22 @@ class _Axis:
         if not self.limits[0] < self.limits[1]:
             self.limits = (low - pad, high + pad)
         self.quantiles = dict(zip(QUANTILES, quantiles(self.values, weights, list(QUANTILES.values())), strict=True))
+        self.title = self._title({k: float(10.0**q if self.logarithm else q) for k, q in self.quantiles.items()})
+
+    def _title(self, q: dict[str, float]) -> str:
+        """What the table says: median and errors, or the limit; never of a logarithm."""
+        exponent = scale_of(q["q16"], q["q84"]) if self.logarithm else 0
+        low, middle, high, above, below = (q[k] / 10.0**exponent for k in ("q16", "median", "q84", "q95", "q05"))
+        value, errors = with_errors(middle, high - middle, middle - low)
+        if self.limit:
+            end, sign = (above, "<") if self.limit == "upper" else (below, ">")
+            text = f"{sign} {with_errors(end, high - low, high - low)[0]}"
+        elif errors != "-" and "e" not in value:
+            plus, minus = errors.split()
+            text = f"{value}^{{{plus}}}_{{{minus}}}"
+        else:
+            text = value
+        return f"${text}$" if not exponent else rf"${text}\times10^{{{exponent}}}$"
 
 
 def _chosen(data: PlotTable, parameters: Sequence[str] | None) -> list[str]:
@@ -145,13 +163,7 @@ def _draw_one(ax: Any, axis: _Axis, weights: np.ndarray) -> None:
     if axis.truth is not None:
         ax.axvline(axis.truth, color=VERMILION, lw=1.2)
     ax.set_ylim(0, height.max() * 1.08)
-    middle, low, high = (float(axis.quantiles[k]) for k in ("median", "q16", "q84"))
-    value, errors = with_errors(middle, high - middle, middle - low)
-    if errors != "-" and "e" not in value:
-        plus, minus = errors.split()
-        ax.set_title(rf"${value}^{{{plus}}}_{{{minus}}}$", pad=4)
-    else:
-        ax.set_title(value, pad=4)
+    ax.set_title(axis.title, pad=4)
 
 
 def _draw_pair(ax: Any, x: _Axis, y: _Axis, weights: np.ndarray) -> None:

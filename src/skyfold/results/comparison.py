@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 #: Posterior variance of a datum's log-likelihood above which WAIC is not reliable.
 _MOST_VARIANCE = 0.4
 
+#: Differences of expected log predictive densities that tell nothing: less than so many standard errors, or than 4,
+#: below which these are not to be trusted (Sivula, Magnusson, Matamoros & Vehtari 2020, arXiv:2008.10296).
+_FEW_ERRORS, _SMALL = 2.0, 4.0
+
 #: The criteria that `compare` knows, and how their estimates are called.
 CRITERIA = {"evidence": "ln evidence", "loo": "elpd (LOO)", "waic": "elpd (WAIC)"}
 
@@ -315,6 +319,11 @@ def _by_prediction(named: dict[str, Any], by: str, messages: list[str]) -> list[
         if by == "loo":
             row["khat"] = max(float(np.max(k)) for k in found[name].khat.values())
         rows.append(row)
+        if name != best and -row["difference"] < max(_FEW_ERRORS * row["difference_se"], _SMALL):
+            messages.append(
+                f"'{name}' and '{best}' predict the data alike (difference {row['difference']:.2f} +- "
+                f"{row['difference_se']:.2f}): this tells neither from the other, whatever the weights"
+            )
     return rows
 
 

@@ -7,7 +7,7 @@ import math
 from skyfold.results.notation import interval, with_errors
 from skyfold.results.result import Result
 from skyfold.results.summary import Marginal
-from skyfold.wording import text_table
+from skyfold.wording import p_text, text_table
 
 
 def text(result: Result) -> str:
@@ -49,7 +49,7 @@ def _header(result: Result) -> list[str]:
         lines.append(f"{s['name']} {s['value']:.2f} for {s['n_data']} data, {s['dof']} dof ({where})")
     if result.has_goodness:
         g = result.goodness
-        found = f"p = {g.p_value:.3f} ({g.replicates} replicates of {g.statistic})"
+        found = f"{p_text(g.p_value, g.replicates)} ({g.replicates} replicates of {g.statistic})" if not g.note else ""
         lines.append(f"posterior predictive check: {f'none, {g.note}' if g.note else found}")
     if draws.log_evidence is not None:
         error = f" +- {draws.log_evidence_error:.2g}" if draws.log_evidence_error is not None else ""

@@ -21,9 +21,13 @@ from skyfold.results.figures import Figures
 from skyfold.results.predictive import REPLICATES, Goodness, check, in_chunks, predict, statistics
 from skyfold.results.summary import Marginal, held_coordinates, load_arviz, marginals, standard_errors
 from skyfold.results.tables import PlotTable
+from skyfold.wording import p_text
 
 #: Most equally weighted draws that are made of weighted ones; derived quantities and figures use no more.
 MOST_DRAWS = 4000
+
+#: Posterior predictive probability below which a model is said not to describe the data.
+LEAST_P = 0.005
 
 #: Step of the differences that carry errors from latent to physical coordinates.
 _STEP = 1e-4
@@ -197,10 +201,17 @@ class Result(DerivedQuantities, Figures, Predictions):
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader must know of the data."""
-        return [
+        """What a reader must know of the data, and whether the model describes them."""
+        found = [
             f"the background of {o.name} is shown but not fitted" for o in self.description.observations if o.background
         ]
+        if self.has_goodness and self.goodness.p_value < LEAST_P:
+            told = p_text(self.goodness.p_value, self.goodness.replicates)
+            found.append(
+                f"the model does not describe the data (posterior predictive check: {told}); its parameters and their "
+                "errors mean little"
+            )
+        return found
 
     # -- tables --------------------------------------------------------------------------------------------------
 
