@@ -307,7 +307,7 @@ def _by_prediction(named: dict[str, Any], by: str, messages: list[str]) -> list[
     rows = []
     for name in sorted(found, key=lambda name: -found[name].elpd):
         apart = each[name] - each[best]
-        row = {
+        row: dict[str, Any] = {
             "name": name,
             "elpd": found[name].elpd,
             "se": found[name].se,
