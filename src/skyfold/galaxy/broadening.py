@@ -8,7 +8,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
+
+from skyfold.parameters import normal_cdf
 
 #: Speed of light, km/s.
 LIGHT_KMS = 299792.458
@@ -77,7 +78,7 @@ class LineSpread(eqx.Module):
         count = 2 * self.half + 2
         u = jnp.asarray(self.place)[:, None] - jnp.arange(-1.0, count + 1.0)
         t = u / s
-        h = 0.5 * ((u**2 + s**2) * ndtr(t) + u * s * jnp.exp(-0.5 * t**2) / jnp.sqrt(2.0 * jnp.pi))
+        h = 0.5 * ((u**2 + s**2) * normal_cdf(t) + u * s * jnp.exp(-0.5 * t**2) / jnp.sqrt(2.0 * jnp.pi))
         weights = h[:, 2:] - 2.0 * h[:, 1:-1] + h[:, :-2]
         nodes = jnp.asarray(self.first)[:, None] + jnp.arange(count)
         before = jnp.concatenate([jnp.zeros(1), jnp.cumsum(spectrum)])[jnp.asarray(self.first)]

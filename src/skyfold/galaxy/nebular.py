@@ -10,13 +10,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
 from skyfold.errors import FileFormatError, SkyfoldError
 from skyfold.galaxy.ssp import LIGHT
-from skyfold.parameters import Value, parameter
+from skyfold.parameters import Value, normal_cdf, parameter
 from skyfold.priors import Uniform
 
 #: Data sets of the file and their axes.
@@ -237,7 +236,7 @@ def line_spectrum(wave: jax.Array, line_wave: Any, luminosity: jax.Array, sigma:
         profile = jnp.exp(-0.5 * ((wave - line) / width) ** 2) / (width * jnp.sqrt(2.0 * jnp.pi))
         return luminosity @ profile * wave**2 / LIGHT
     middle = 0.5 * (wave[1:] + wave[:-1])
-    share = ndtr((middle - line) / (line * sigma / _LIGHT_KMS))
+    share = normal_cdf((middle - line) / (line * sigma / _LIGHT_KMS))
     ends = jnp.zeros((line.shape[0], 1)), jnp.ones((line.shape[0], 1))
     # what lies beyond the ends of the grid is not forced into its last cells
     inside = ((line > wave[0]) & (line < wave[-1])).astype(wave.dtype)

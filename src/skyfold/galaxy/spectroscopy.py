@@ -10,7 +10,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 
 from skyfold.axis import Axis
 from skyfold.compiled.annotation import Annotation
@@ -27,7 +26,7 @@ from skyfold.galaxy.ssp import SSPWarning
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.limits import Limited
 from skyfold.observation import Observation
-from skyfold.parameters import Value, parameter
+from skyfold.parameters import Value, normal_cdf, parameter
 from skyfold.priors import Uniform
 
 #: Shortest wavelength at which a spectrum of a galaxy may begin, Angstrom: hydrogen absorbs what is below.
@@ -265,7 +264,7 @@ class Spectroscopy(Observation):
         """
         wave, low, high = (jnp.asarray(x)[:, None] for x in (self.wave, self.low, self.high))
         width = jnp.sqrt((sigma / LIGHT_KMS) ** 2 + jnp.asarray(self.width)[:, None] ** 2) * centre
-        share = ndtr((high - centre) / width) - ndtr((low - centre) / width)
+        share = normal_cdf((high - centre) / width) - normal_cdf((low - centre) / width)
         return share / (high - low) * (wave**2 / (LIGHT * NJY))
 
     def nuisance_columns(self, expected: jax.Array) -> jax.Array:
@@ -347,7 +346,10 @@ class Spectroscopy(Observation):
 
     @property
     def axis(self) -> Axis:
-        return Axis(np.asarray(self.low), np.asarray(self.high), **WAVELENGTHS)
+        wave = np.asarray(self.wave)
+        middle = np.sqrt(wave[1:] * wave[:-1])
+        low, high = np.append(wave[0] ** 2 / middle[0], middle), np.append(middle, wave[-1] ** 2 / middle[-1])
+        return Axis(low, high, **WAVELENGTHS)
 
     def conditional(self, expected: Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean (k,) and covariance (k, k) of the nuisances given the data and expected data (n_data,).
