@@ -26,6 +26,7 @@ class Source:
     channels : ranges of channel numbers, both ends included; none for everything.
     group : how the channels are joined, as `skyfold.xray.Spectrum.group` takes it; None for the file's groups.
     statistic, subtract : as `skyfold.xray.Spectrum.with_statistic` takes them.
+    row : which spectrum of a type II file.
     """
 
     spectrum: Path
@@ -38,12 +39,13 @@ class Source:
     group: str | None = None
     statistic: str | None = None
     subtract: bool = False
+    row: int | None = None
 
     def read(self) -> Any:
         """Read the spectrum, notice its energies and channels, and join these."""
         from skyfold import xray
 
-        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name)
+        spectrum = xray.Spectrum.read(self.spectrum, self.response, self.arf, self.background, self.name, self.row)
         if self.group is not None:
             # groups of the file must not decide which channels are noticed
             spectrum = spectrum.group("none")
@@ -88,7 +90,8 @@ _TOP = (
     "model", "energies", "abund", "xsect", "redshift", "seed", "method", "observation", "priors", "values", "output"
 )  # fmt: skip
 _OBSERVATION = (
-    "spectrum", "response", "arf", "background", "name", "energies", "channels", "group", "statistic", "subtract"
+    "spectrum", "response", "arf", "background", "name", "energies", "channels", "group", "statistic", "subtract",
+    "row"
 )  # fmt: skip
 
 
@@ -148,6 +151,7 @@ def _source(at: Place, content: dict[str, Any], common: tuple[tuple[float, float
         channels=_ranges(at, content, "channels", "observation"),
         group=at.text(content, "group", "observation"),
         statistic=at.text(content, "statistic", "observation"),
+        row=at.whole(content["row"], "observation.row") if "row" in content else None,
         subtract=at.switch(content.get("subtract", False), "observation.subtract"),
     )
 

@@ -29,7 +29,7 @@ from skyfold.xray.background import beside, refuse_blind
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
 from skyfold.xray.files.energy_grid import ROUNDING
-from skyfold.xray.files.read import read_arf, read_background, read_pha, read_rmf
+from skyfold.xray.files.read import background_of_row, count_spectra, read_arf, read_background, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
 from skyfold.xray.grouping import Groups, display_bins, groups
 from skyfold.xray.grouping_schemes import regrouped
@@ -92,8 +92,9 @@ class Spectrum(Observation):
         arf: Source | Arf | None = None,
         background: Source | Pha | None = None,
         name: str | None = None,
+        row: int | None = None,
     ) -> Self:
-        """Read a type I PHA file with the response, effective area and background that it names.
+        """Read a spectrum of a PHA file with the response, effective area and background that it names.
 
         Files that the header names are looked for beside the spectrum, in any case, with and without ``.gz``.
 
@@ -102,6 +103,9 @@ class Spectrum(Observation):
         path : PHA file.
         response, arf, background : files to use instead of those that the header names; ``"none"`` for none.
         name : name in tables and plots; default the file's name without its ending.
+        row : which spectrum of a type II file (several in one table), from 1; ``file.pha{2}`` says the same. The error
+            without it lists them. A background of type II is read from the same row, and that on both sides of a
+            grating's spectrum (BACKGROUND_UP, BACKGROUND_DOWN) from its own, where there is no BACKFILE.
 
         Raises
         ------
@@ -117,7 +121,8 @@ class Spectrum(Observation):
         """
         if not os.fspath(path).strip():
             raise FileFormatError("The name of the spectrum is empty. Name a PHA file")
-        pha = read_pha(locate.find(os.fspath(path), Path(), remembered=False) or path)
+        source = locate.find(os.fspath(path), Path(), remembered=False) or path
+        pha = read_pha(source, row)
         rmf = (
             response if isinstance(response, Rmf) else locate.chosen(pha.path, response, pha.response_file, "RESPFILE")
         )
@@ -132,7 +137,11 @@ class Spectrum(Observation):
                 f"Spectrum.read({str(path)!r}, response='...')"
             )
         area = arf if isinstance(arf, Arf) else locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
-        behind = background if isinstance(background, Pha) else _background(pha, background)
+        behind = background if isinstance(background, Pha) else _background(pha, background, row)
+        if row is not None:
+            if behind is None and background is None and locate.named(pha.background_file) is None:
+                behind = background_of_row(source, row)
+            name = name or f"{Path(locate.split(str(source))[0]).name.split('.')[0]}_{row}"
         return cls.assemble(
             pha,
             rmf if isinstance(rmf, Rmf) else read_rmf(rmf),
@@ -140,6 +149,43 @@ class Spectrum(Observation):
             behind,
             name,
         )
+
+    @classmethod
+    def read_all(
+        cls,
+        path: Source,
+        response: Sequence[Source | Rmf] | Source | Rmf | None = None,
+        arf: Sequence[Source | Arf] | Source | Arf | None = None,
+        background: Source | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> tuple[Self, ...]:
+        """Read the spectra of a type II file, or the single one of another.
+
+        Parameters
+        ----------
+        path : PHA file.
+        response, arf : as for `read`; one for all, or a list with one for each spectrum.
+        background : as for `read`.
+        rows : numbers of the spectra, from 1; all by default.
+
+        Raises
+        ------
+        SkyfoldError
+            If a list has another number of files than there are spectra.
+        """
+        source = locate.find(os.fspath(path), Path(), remembered=False) or path
+        if rows is None:
+            rows = range(1, count_spectra(source) + 1)
+        lists: list[Sequence[Any]] = []
+        for given, what in ((response, "response"), (arf, "arf")):
+            each = list(given) if isinstance(given, list | tuple) else [given] * len(rows)
+            if len(each) != len(rows):
+                raise SkyfoldError(
+                    f"{source}: {what} lists {len(each)} files for {len(rows)} spectra; give one for each."
+                )
+            lists.append(each)
+        files = zip(rows, *lists, strict=True)
+        return tuple(cls.read(source, rmf, area, background, row=row) for row, rmf, area in files)
 
     @classmethod
     def assemble(
@@ -496,13 +542,13 @@ class Spectrum(Observation):
         )
 
 
-def _background(pha: Pha, given: Source | None) -> Pha | None:
+def _background(pha: Pha, given: Source | None, row: int | None = None) -> Pha | None:
     """Return the background that a user names, else the one that the header names; never the spectrum itself."""
     path = locate.chosen(pha.path, given, pha.background_file, "BACKFILE")
     if path is None:
         return None
     try:
-        return read_background(path, pha)
+        return read_background(path, pha, row)
     except FileFormatError:
         if given is not None or pha.path is None or path.resolve() != pha.path.resolve():
             raise

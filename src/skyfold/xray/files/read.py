@@ -1,4 +1,4 @@
-"""Read OGIP spectra and responses (PHA type I, RMF, RSP, ARF) into plain frozen records.
+"""Read OGIP spectra and responses (PHA, RMF, RSP, ARF) into plain frozen records.
 
 References
 ----------
@@ -10,50 +10,58 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from skyfold.errors import ResponseWarning
 from skyfold.xray.files.energy_grid import energy_grid
-from skyfold.xray.files.fits_tables import Table, open_tables
+from skyfold.xray.files.fits_tables import Table, Tables, open_tables
 from skyfold.xray.files.matrix import elements
 from skyfold.xray.files.records import Arf, Pha, Rmf
+from skyfold.xray.files.type_two import is_type_two, of_row
 
 _KEPT = ("TELESCOP", "INSTRUME", "DETNAM", "FILTER", "OBJECT", "DATE-OBS", "CHANTYPE")
 
 
-def read_pha(path: str | os.PathLike[str]) -> Pha:
-    """Read a type I PHA file.
+def read_pha(path: str | os.PathLike[str], row: int | None = None) -> Pha:
+    """Read a spectrum of a PHA file.
 
     Parameters
     ----------
     path : the file; of spectra of a source and of its background (HDUCLAS2 = BKG) in one file, that of the source.
+    row : which spectrum of a type II file (several spectra in one table), from 1.
 
     Raises
     ------
     FileFormatError
-        Where the file is not one; type II files (several spectra in one table) are named as such.
+        Where the file is not one, or a row must be chosen.
     """
     with open_tables(Path(path)) as tables:
-        return _pha(
-            tables.one(
-                "PHA spectrum",
-                lambda t: _is_spectrum(t) and not _is_background(t),
-                _is_spectrum,
-                lambda t: t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
-                lambda t: t.name.upper() == "SPECTRUM",
-            )
-        )
+        return _pha(_single(tables, _spectrum(tables), row))
 
 
-def read_background(path: str | os.PathLike[str], source: Pha) -> Pha:
+def _spectrum(tables: Tables) -> Table:
+    """The table of spectra of a source."""
+    return tables.one(
+        "PHA spectrum",
+        lambda t: _is_spectrum(t) and not _is_background(t),
+        _is_spectrum,
+        lambda t: t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
+        lambda t: t.name.upper() == "SPECTRUM",
+        selector="" if tables.selector.startswith("{") else None,
+    )
+
+
+def read_background(path: str | os.PathLike[str], source: Pha, row: int | None = None) -> Pha:
     """Read the background of a spectrum: the one whose class says so (HDUCLAS2 = BKG), and never the source itself.
 
     Parameters
     ----------
     path : the file, which may be the source's own.
     source : the spectrum of the source.
+    row : which spectrum of a type II file, from 1.
 
     Raises
     ------
@@ -67,31 +75,56 @@ def read_background(path: str | os.PathLike[str], source: Pha) -> Pha:
             return _is_spectrum(table) and not (same and table.position == source.extension)
 
         return _pha(
-            tables.one(
-                "background other than the source itself" if same else "PHA spectrum",
-                lambda t: other(t) and _is_background(t),
-                other,
-                lambda t: not same and t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
+            _single(
+                tables,
+                tables.one(
+                    "background other than the source itself" if same else "PHA spectrum",
+                    lambda t: other(t) and _is_background(t),
+                    other,
+                    lambda t: not same and t.has("CHANNEL") and (t.has("COUNTS") or t.has("RATE")),
+                    selector="" if tables.selector.startswith("{") else None,
+                ),
+                row,
             )
         )
 
 
-def _refuse_type_two(table: Table) -> None:
-    several = False
-    if table.has("COUNTS") or table.has("RATE"):
-        column = table.hdu.columns[
-            [c.upper() for c in table.hdu.columns.names].index("COUNTS" if table.has("COUNTS") else "RATE")
-        ]
-        several = bool(column.dtype.shape) and column.dtype.shape != (1,) or "P" in column.format
-    if several or table.has("SPEC_NUM"):
-        raise table.fault(
-            f"this is a type II PHA file, {len(table)} spectra in one table, which is not supported yet",
-            "Split it into type I files, for example with CIAO's dmtype2split",
-        )
+def _single(tables: Tables, table: Table, row: int | None) -> Table:
+    """The table of one spectrum: of type II that of a row, which ``{n}`` behind the file's name may choose as well."""
+    selector = tables.selector
+    if is_type_two(table):
+        if row is None and selector.startswith("{") and selector[1:-1].strip().isdigit():
+            row = int(selector[1:-1])
+        return of_row(table, row)
+    if row not in (None, 1) or (selector.startswith("{") and selector[1:-1].strip() != "1"):
+        asked = f"row {row}" if row is not None else f"the selector {selector}"
+        raise table.fault(f"{asked} names no single PHA spectrum: the file holds one", "Leave it out")
+    return table
+
+
+def count_spectra(path: str | os.PathLike[str]) -> int:
+    """Number of spectra in a PHA file: the rows of type II, else one."""
+    with open_tables(Path(path)) as tables:
+        table = _spectrum(tables)
+        return len(table) if is_type_two(table) else 1
+
+
+def background_of_row(path: str | os.PathLike[str], row: int) -> Pha | None:
+    """Background on both sides of a grating's spectrum that its row holds, None where it holds none."""
+    with open_tables(Path(path)) as tables:
+        table = _spectrum(tables)
+        held = of_row(table, row) if is_type_two(table) else None
+        sides = None if held is None else held.sides()
+        if held is None or sides is None:
+            return None
+        source = _pha(held)
+        channels = _channels(held, len(held), source.detector_channels)[0]
+        counts = np.asarray(sides[0])[np.argsort(channels, kind="stable")]
+        scaling = np.full(len(counts), sides[1])
+        return replace(source, counts=counts, back_scaling=scaling, stat_err=None, poisson=True, background_file="")
 
 
 def _pha(table: Table) -> Pha:
-    _refuse_type_two(table)
     kind = "RATE" if table.has("RATE") and not table.has("COUNTS") else "COUNTS"
     unit = "1/s" if kind == "RATE" else ""
     values = table.column(kind) * table.factor(kind, unit)

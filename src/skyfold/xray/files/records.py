@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pha:
-    """A type I spectrum as its file gives it, one entry per channel, channels ascending.
+    """A spectrum as its file gives it, one entry per channel, channels ascending.
 
     Parameters
     ----------
