@@ -13,6 +13,7 @@ from skyfold.galaxy.catalog_rows import read_rows
 from skyfold.galaxy.filters import Filter
 from skyfold.galaxy.line_fluxes import LineFluxes
 from skyfold.galaxy.photometry import Photometry
+from skyfold.galaxy.sfh import Continuity, Tabulated
 from skyfold.galaxy.spectroscopy import Spectroscopy
 
 BANDS = tuple(Filter(n, [w, w + 1, w + 500, w + 501], [0.0, 1.0, 1.0, 0.0]) for n, w in (("g", 4000.0), ("r", 6000.0)))
@@ -123,6 +124,31 @@ def test_wavelengths_in_other_units_are_converted_or_refused():
             Filter("f", wrong, np.ones(20))
     with pytest.raises(SkyfoldError, match="is in 's'"):
         Filter("f", WAVE * u.s, np.ones(20))
+
+
+def test_whatever_has_a_unit_is_converted_or_refused():
+    times, rates = np.array([1.0, 5.0, 9.0]), np.array([1.0, 2.0, 3.0])
+    table = Tabulated(times * 1e3 * u.Myr, rates * 1e9 * u.Msun / u.Gyr)
+    np.testing.assert_allclose([table.times, table.rates], [times, rates])
+    np.testing.assert_allclose(Continuity(edges=np.array([0.0, 100.0, 1e3]) * u.Myr).edges, [0.0, 0.1, 1.0])
+    settings = {"template_fwhm": 0.25 * u.nm, "lines": [500.7] * u.nm, "line_sd": 1e-18 * u.W / u.m**2}
+    o = spectrum(**settings)
+    assert (o.template[1][0], o.lines[0], o.line_sd[0]) == pytest.approx((2.5, 5007.0, 1e-15))
+    pair = (np.array([0.3, 0.6]) * u.um, np.array([2.0, 3.0]))
+    np.testing.assert_allclose(spectrum(template_fwhm=pair).template, [[3000.0, 6000.0], [2.0, 3.0]])
+    for wrong in (
+        lambda: Tabulated(times * u.m, rates),
+        lambda: Continuity(edges=times * u.m),
+        lambda: spectrum(lines=[5007.0] * u.s),
+        lambda: spectrum(template_fwhm=2.5 * u.s),
+    ):
+        with pytest.raises(SkyfoldError, match="and must be in"):
+            wrong()
+    for number in (np.nan, -1.0, (times, rates[:2])):
+        with pytest.raises(SkyfoldError, match="template_fwhm is a number"):
+            spectrum(template_fwhm=number)
+    with pytest.raises(SkyfoldError, match="Tabulated needs"):
+        Tabulated([1.0, np.nan, 3.0], rates)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
 from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.galaxy.columns import plain
 from skyfold.galaxy.ssp import LIGHT
 from skyfold.parameters import Value, normal_cdf, parameter
 from skyfold.priors import Uniform
@@ -102,15 +103,21 @@ class NebularGrid(eqx.Module):
                     raise FileFormatError(
                         f"{path}: the data sets {', '.join(missing)} are missing. The layout is that of NebularGrid"
                     )
-                arrays = {name: np.asarray(file[name], dtype=np.float64) for name in _LAYOUT}
+                arrays = {name: np.asarray(file[name]) for name in _LAYOUT}
                 names = [n.decode() if isinstance(n, bytes) else str(n) for n in file["line_name"]]
-        except OSError as error:
-            raise FileFormatError(f"{path}: not an HDF5 file ({error}). Name one with a nebular grid") from error
+        except FileFormatError:
+            raise
+        except Exception as error:
+            # a damaged file breaks h5py in many ways
+            raise FileFormatError(
+                f"{path}: not an HDF5 file, or a damaged one ({error}). Name one with a nebular grid"
+            ) from error
         return cls._checked(str(path), names, arrays)
 
     @classmethod
     def _checked(cls, where: str, names: Any, arrays: dict[str, Any]) -> Self:
-        arrays = {name: np.asarray(arrays[name], dtype=np.float64) for name in _LAYOUT}
+        units = {"line_wave": "Angstrom", "continuum_wave": "Angstrom"}
+        arrays = {name: plain(f"{where}: '{name}'", arrays[name], units.get(name, "")) for name in _LAYOUT}
         sizes = {axes[0]: arrays[name].size for name, axes in _LAYOUT.items() if len(axes) == 1}
         for name, axes in _LAYOUT.items():
             expected = tuple(sizes[a] for a in axes)

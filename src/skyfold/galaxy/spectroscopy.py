@@ -138,7 +138,7 @@ class Spectroscopy(Observation):
     ) -> None:
         self.annotation = Annotation(name)
         wave, flux, sigma, resolution, self.low, self.high = _pixels(name, wave, flux, sigma, resolution, mask)
-        lines = np.atleast_1d(np.asarray(lines, dtype=np.float64))
+        lines = np.atleast_1d(plain(f"'{name}': lines", lines, "Angstrom"))
         if dof is not None and (calibration is not None or len(lines)):
             raise SkyfoldError(
                 f"'{name}': calibration and lines can be integrated out of normal noise only. Leave out dof, or them."
@@ -165,7 +165,7 @@ class Spectroscopy(Observation):
         self.basis = np.polynomial.chebyshev.chebvander(x, max(order, 0))[:, : order + 1]
         self.basis_sd = _spread_out(name, "calibration_sd", calibration_sd, order + 1)
         self.lines = lines
-        self.line_sd = _spread_out(name, "line_sd", line_sd, len(lines))
+        self.line_sd = _spread_out(name, "line_sd", line_sd, len(lines), "erg / (s cm2)")
         self.sigma_v = self.sigma_v if sigma_v is None else sigma_v
         self.sigma_gas, self.redshift = sigma_gas, redshift
 
@@ -426,20 +426,23 @@ def _pixels(name: str, wave: Any, flux: Any, sigma: Any, resolution: Any, mask: 
 
 def _template(name: str, fwhm: Any) -> tuple[np.ndarray, float]:
     """Table (2, n) of the templates' width over rest wavelength, and their greatest width in ln(wavelength)."""
-    if np.ndim(fwhm) == 0:
-        table = np.array([[1.0, 1e9], [float(fwhm), float(fwhm)]])
-        # a width in Angstrom is largest in ln(wavelength) at the shortest wavelength; 3500 stands for the optical's end
-        return table, float(fwhm) / 3500.0 / FWHM
-    table = np.asarray(fwhm, dtype=np.float64)
-    if table.shape[0] != 2 or table.ndim != 2 or not np.all(np.diff(table[0]) > 0) or np.any(table[1] < 0):
+    pair = isinstance(fwhm, tuple | list) and len(fwhm) == 2
+    given = [plain(f"'{name}': template_fwhm", x, "Angstrom") for x in (fwhm if pair else (fwhm,))]
+    widths = given[-1]
+    good = np.all(np.isfinite(widths) & (widths >= 0)) and (given[0].shape == widths.shape if pair else not widths.ndim)
+    if not good or pair and (widths.ndim != 1 or not np.all(np.diff(given[0], prepend=0.0) > 0)):
         raise SkyfoldError(
-            f"'{name}': template_fwhm is a number or a pair (increasing wavelengths, widths) in Angstrom."
+            f"'{name}': template_fwhm is a number, 0 or more, or a pair (increasing wavelengths, widths) in Angstrom."
         )
-    return table, float(np.max(table[1] / table[0])) / FWHM
+    if pair:
+        return np.stack(given), float(np.max(widths / given[0])) / FWHM
+    width = float(widths)
+    # a width in Angstrom is largest in ln(wavelength) at the shortest wavelength; 3500 stands for the optical's end
+    return np.array([[1.0, 1e9], [width, width]]), width / 3500.0 / FWHM
 
 
-def _spread_out(name: str, what: str, value: Any, n: int) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float64)
+def _spread_out(name: str, what: str, value: Any, n: int, unit: str = "") -> np.ndarray:
+    array = plain(f"'{name}': {what}", value, unit)
     if array.ndim > 1 or array.ndim == 1 and len(array) != n:
         raise SkyfoldError(f"'{name}': {what} must be a number or {n} numbers, not of shape {array.shape}.")
     if not np.all(np.isfinite(array) & (array > 0)):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy.columns import plain
 from skyfold.galaxy.sfh.base import GYR, StarFormationHistory
 from skyfold.parameters import Value, parameter, shape_of
 from skyfold.priors import Dirichlet, StudentT, Uniform
@@ -103,7 +104,7 @@ class Continuity(_Binned):
     )
 
     def __init__(self, log_mass: Any = None, log_ratios: Any = None, edges: Any = None) -> None:
-        self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
+        self.edges = None if edges is None else plain(f"'{self.name}': edges", edges, "Gyr")
         self.log_mass = self.log_mass if log_mass is None else log_mass
         n = 7 if edges is None else len(self.edges) - 1
         self.log_ratios = _alike(n - 1) if log_ratios is None else log_ratios
@@ -139,7 +140,7 @@ class DirichletBins(_Binned):
     fractions: Value = parameter(Dirichlet(np.ones(7)), description="share of a bin in the summed rate")
 
     def __init__(self, log_mass: Any = None, fractions: Any = None, edges: Any = None) -> None:
-        self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
+        self.edges = None if edges is None else plain(f"'{self.name}': edges", edges, "Gyr")
         self.log_mass = self.log_mass if log_mass is None else log_mass
         n = 7 if edges is None else len(self.edges) - 1
         self.fractions = Dirichlet(np.ones(n)) if fractions is None else fractions

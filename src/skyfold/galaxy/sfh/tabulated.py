@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from skyfold.errors import SkyfoldError
+from skyfold.galaxy.columns import plain
 from skyfold.galaxy.sfh.base import GYR, StarFormationHistory
 from skyfold.parameters import Value, parameter
 
@@ -42,13 +43,14 @@ class Tabulated(StarFormationHistory):
 
     name: ClassVar[str] = "tabulated"
     extensive: ClassVar[tuple[str, ...]] = ("log_scale",)
-    times: Any = eqx.field(converter=lambda x: np.asarray(x, dtype=np.float64))
-    rates: Any = eqx.field(converter=lambda x: np.asarray(x, dtype=np.float64))
+    times: Any = eqx.field(converter=lambda x: plain("Tabulated: the times", x, "Gyr"))
+    rates: Any = eqx.field(converter=lambda x: plain("Tabulated: the rates", x, "Msun / yr"))
     log_scale: Value = parameter(0.0, unit="dex", description="log10 of a factor on the rates")
 
     def __check_init__(self) -> None:
         t, r = self.times, self.rates
-        if t.ndim != 1 or t.shape != r.shape or t.size < 2 or np.any(np.diff(t) <= 0) or not np.all(r >= 0):
+        good = t.ndim == 1 and t.shape == r.shape and t.size > 1 and np.all(np.isfinite(t) & np.isfinite(r) & (r >= 0))
+        if not good or np.any(np.diff(t) <= 0):
             raise SkyfoldError(
                 "Tabulated needs increasing times and as many rates, none negative; got the shapes "
                 f"{t.shape} and {r.shape}."
