@@ -1,4 +1,4 @@
-"""Posteriors of known shape, and what is measured of draws: shared by the tests of variational methods."""
+"""Posteriors of known shape, and what is measured of draws: shared by the tests of methods."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.stats as st
-from toys import Direct, Identity
+from toys import Direct, Identity, direct
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
@@ -31,6 +32,27 @@ def moments(posterior, draws):
     means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
     sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
     return means, sds
+
+
+def piled_up_at_a_bound(method):
+    """Draws of a parameter whose posterior is piled up at its lower bound, converged, and their exact distribution."""
+    posterior = direct([-0.02], [0.05], sf.Uniform(0.0, 1.0))
+    draws = run(method, posterior)
+    assert draws.converged, draws.messages
+    exact = st.truncnorm(0.02 / 0.05, 1.02 / 0.05, -0.02, 0.05)
+    return np.asarray(posterior.values(draws.latent.reshape(-1, 1))["vector.x"]), exact
+
+
+def agreeing_with_auto(method, posterior):
+    """Draws of a method, converged, with the moments and the evidence of `auto`."""
+    one, two = run(sf.Auto(), posterior), run(method, posterior)
+    assert two.converged, two.messages
+    (m1, s1), (m2, s2) = moments(posterior, one), moments(posterior, two)
+    for name in posterior.names:
+        assert m1[name] == pytest.approx(m2[name], abs=0.08 * s1[name])
+        assert s1[name] == pytest.approx(s2[name], rel=0.05)
+    assert two.log_evidence == pytest.approx(one.log_evidence, abs=4 * one.log_evidence_error + 0.01)
+    return two
 
 
 class Mixed(Identity):

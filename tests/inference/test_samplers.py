@@ -7,19 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats as st
+from shapes import moments
 from toys import PRECISION, Direct, Greybody, Squared, direct, image, photometry, run, sky
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
 from skyfold.likelihoods.gaussian import Gaussian
-
-
-def moments(posterior, draws):
-    weights = draws.weights().ravel()
-    values = posterior.values(draws.latent.reshape(-1, posterior.ndim))
-    means = {k: np.tensordot(weights, v, 1) for k, v in values.items()}
-    sds = {k: np.sqrt(np.tensordot(weights, (np.asarray(v) - means[k]) ** 2, 1)) for k, v in values.items()}
-    return means, sds
 
 
 def test_auto_s_evidence_is_exact_on_a_gaussian(gaussian) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats as st
-from toys import Direct, Greybody, Squared, direct, photometry, run
+from shapes import piled_up_at_a_bound
+from toys import Direct, Greybody, Squared, photometry, run
 
 import skyfold as sf
 from skyfold.compiled.annotation import Annotation
@@ -23,11 +23,7 @@ SHORT = pytest.mark.parametrize(
 
 @METHODS
 def test_a_posterior_piled_up_at_a_bound(method) -> None:
-    posterior = direct([-0.02], [0.05], sf.Uniform(0.0, 1.0))
-    draws = run(method, posterior)
-    exact = st.truncnorm(0.02 / 0.05, 1.02 / 0.05, -0.02, 0.05)
-    x = np.asarray(posterior.values(draws.latent.reshape(-1, 1))["vector.x"])
-    assert draws.converged, draws.messages
+    x, exact = piled_up_at_a_bound(method)
     assert x.mean() == pytest.approx(exact.mean(), abs=0.07 * exact.std())
     assert x.std() == pytest.approx(exact.std(), rel=0.06)
 
