@@ -91,15 +91,16 @@ class Curves(eqx.Module):
             x = np.linspace(np.log(f.wave[0]), np.log(f.wave[-1]), _STEPS)
             grid = np.union1d(f.wave, np.exp(x)[1:-1])
             t = np.interp(grid, f.wave, f.transmission)
-            shift = in_logarithm(grid, t)
-            plain = 0.5 * (t[1:] + t[:-1]) * np.diff(grid)
-            both = (np.interp(np.exp(x), grid, np.append(0.0, np.cumsum(y)) / f.norm) for y in (shift, plain))
+            ratios = in_logarithm(grid, t)
+            flat = 0.5 * (t[1:] + t[:-1]) * np.diff(grid)
+            both = (np.interp(np.exp(x), grid, np.append(0.0, np.cumsum(y)) / f.norm) for y in (ratios, flat))
             rows.append((x[0], x[1] - x[0], *both, np.interp(np.exp(x), f.wave, f.transmission) / f.norm))
         longest = max(f.wave[-1] for f in filters)
         wave = _DUST * np.exp(_DUST_STEP * np.arange(np.ceil(np.log(max(longest / _DUST, 1.0)) / _DUST_STEP) + 1))
         dust = np.stack([f.weights(wave) if f.wave[-1] > _DUST else np.zeros(len(wave)) for f in filters])
         used = np.any(dust > 0, axis=0)
-        return cls(*(np.array(column) for column in zip(*rows, strict=True)), dust[:, used], wave[used])
+        start, step, shift, plain, height = (np.array(column) for column in zip(*rows, strict=True))
+        return cls(start, step, shift, plain, height, dust[:, used], wave[used])
 
     def weights(self, wave: jax.Array) -> jax.Array:
         """Weights (n_band, n_wave) of a spectrum that is linear between the observed wavelengths `wave`, Angstrom."""

@@ -65,7 +65,8 @@ class LineSpread(eqx.Module):
         # neighbours share their edge
         edges, place = np.unique(np.round(np.concatenate([low, high]), 9), return_inverse=True)
         first = np.floor(edges).astype(np.int64) - half
-        return cls(first, edges - first, *np.split(place, 2), half)
+        lower, upper = np.split(place, 2)
+        return cls(first, edges - first, lower, upper, half)
 
     @staticmethod
     def reach(widest: float) -> float:

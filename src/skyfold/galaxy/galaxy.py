@@ -226,14 +226,11 @@ class Galaxy(Component):
         if self.dust is None:
             return Light(light.sum(axis=0), None, lines)
         left = jnp.stack(self.dust.transmission(wave))
-        arriving = lines
+        absorbed = jnp.sum(light * (1.0 - left), axis=0) @ energy_weights(wave)
         if lines is not None:
-            arriving = lines * self.dust.transmission(jnp.asarray(self.nebular.grid.line_wave))[0]
-        absorbed = None
-        if self.emission is not None:
-            absorbed = jnp.sum(light * (1.0 - left), axis=0) @ energy_weights(wave)
-            absorbed = absorbed if lines is None else absorbed + jnp.sum(lines - arriving)
-        return Light(jnp.sum(light * left, axis=0), absorbed, arriving)
+            through = self.dust.transmission(jnp.asarray(self.nebular.grid.line_wave))[0]
+            absorbed, lines = absorbed + jnp.sum(lines * (1.0 - through)), lines * through
+        return Light(jnp.sum(light * left, axis=0), None if self.emission is None else absorbed, lines)
 
     def continuum(self, light: Light, grid: jax.Array) -> jax.Array:
         """Luminosity without the lines of the gas, Lsun/Hz, at rest wavelengths `grid` (n,) in Angstrom."""

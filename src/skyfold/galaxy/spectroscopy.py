@@ -155,7 +155,7 @@ class Spectroscopy(Observation):
         widest = float(np.sqrt(self.width.max() ** 2 + self.excess))
         reach = max(_MARGIN / LIGHT_KMS, LineSpread.reach(widest / dv) * dv)
         start = np.log(self.low[0]) - reach
-        self.spread = LineSpread.of(*((np.log(end) - start) / dv for end in (self.low, self.high)), widest / dv)
+        self.spread = LineSpread.of((np.log(self.low) - start) / dv, (np.log(self.high) - start) / dv, widest / dv)
         self.edges = np.exp(start + dv * (self.spread.first + self.spread.place))
         self.edge_width = np.interp(self.edges, wave, self.width)
         self.origin = np.array([start, dv])
@@ -221,7 +221,7 @@ class Spectroscopy(Observation):
         received = [self._received(g, wave) for g in galaxies]
         motions = (self.sigma_v / LIGHT_KMS) ** 2
         held = jnp.minimum(motions, self.excess)
-        blurred = dispersed(sum(smooth for smooth, _ in received), motions - held, step)
+        blurred = dispersed(jnp.sum(jnp.stack([smooth for smooth, _ in received]), axis=0), motions - held, step)
         rest = jnp.asarray(self.edges) / (1.0 + galaxies[0].redshift)
         own = jnp.interp(rest, jnp.asarray(self.template[0]), jnp.asarray(self.template[1])) / rest / FWHM
         variance = jnp.asarray(self.edge_width) ** 2 - own**2 + held
