@@ -11,7 +11,7 @@ from skyfold.inference.frames.unit_or_normal import Coordinates
 from skyfold.inference.frames.whitened import Bend
 from skyfold.inference.importance.mixture import Mixture
 from skyfold.inference.importance.psis import kish, log_evidence, normalised, pareto_k, pareto_smoothed
-from skyfold.inference.importance.sample import WeightedSample, defended, refit, split
+from skyfold.inference.importance.sample import WeightedSample, refit, split
 from skyfold.inference.search.quasirandom import normal_points, student_points, uniform_points
 
 LATENT = Coordinates(np.zeros(2, dtype=bool))
@@ -67,7 +67,7 @@ def test_adaptation_finds_a_displaced_skewed_target() -> None:
     rng = np.random.default_rng(2)
     mixture, sample = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], LATENT), WeightedSample(2)
     for number in range(10):
-        proposal = defended(mixture, 0.15, 2.0)
+        proposal = mixture.defended(0.15, 2.0)
         z = proposal.draw(1000, rng)
         sample.add(z, density(z), density(z), proposal, 1000)
         mixture = refit(split(mixture, sample) if number in (1, 3) else mixture, sample)
@@ -193,7 +193,7 @@ def test_a_population_walks_out_of_a_corner_and_is_fitted() -> None:
 
 def test_rounds_of_one_mixture_weigh_as_one_round() -> None:
     mixture = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], LATENT)
-    other = defended(mixture, 0.15, 2.0)
+    other = mixture.defended(0.15, 2.0)
     z = np.random.default_rng(5).normal(size=(3, 50, 2))
     one, two = WeightedSample(2), WeightedSample(2)
     for sample, pieces in ((one, [(z[1], 50), (z[2], 50)]), (two, [(np.concatenate([z[1], z[2]]), 100)])):
