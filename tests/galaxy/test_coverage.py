@@ -46,7 +46,7 @@ def test_data_beyond_the_populations_are_refused_whatever_they_are(observed, red
 
 def test_a_prediction_at_hand_is_refused_too():
     for observed in (Photometry([BLUE], [1.0], [1.0]), spectrum()):
-        assert np.all(np.asarray(observed.predict(galaxy(0.05))) > 0)
+        assert np.all(np.asarray(jax.jit(lambda m, o=observed: o.predict(m))(galaxy(0.05))) > 0)
         with pytest.raises(SkyfoldError, match="beyond the populations'"):
             observed.predict(galaxy(0.3))
     with pytest.raises(SkyfoldError, match="beyond the populations'"):
