@@ -251,17 +251,19 @@ def small_table(found: dict[str, dict[str, Any]]) -> str:
 
 def cost_table(found: dict[str, dict[str, Any]]) -> str:
     """What every fit cost, and what it says of itself."""
-    lines = ["| fit | converged | evaluations | gradients | compile s | sample s | CPU s | k-hat | R-hat | ESS |"]
-    lines.append("|---|---|---|---|---|---|---|---|---|---|")
+    head = ["fit", "converged", "evaluations", "gradients", "compile s", "sample s", "CPU s", "k-hat: proposal, draws"]
+    head += ["R-hat", "ESS: bulk, tail"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, r in found.items():
         d = r["diagnostics"]
-        effective = d.get("ess", d.get("effective_pool", r["effective"]))
+        ess = ", ".join(f"{d[k]:.0f}" for k in ("ess", "ess_tail") if k in d)
+        effective = ess or f"{d.get('effective_pool', r['effective']):.0f}"
         numbers = [f"{r['evaluations']:,}", f"{r['gradients']:,}"]
         numbers += [f"{r['seconds'][k]:.0f}" for k in ("compile", "sample")] + [f"{r['cpu']:.0f}"]
-        numbers += [f"{d[k]:.2f}" if k in d else "" for k in ("khat",)] + [f"{d['rhat']:.4f}" if "rhat" in d else ""]
-        lines.append(
-            f"| {name} | {'yes' if r['converged'] else 'no'} | " + " | ".join(numbers) + f" | {effective:.0f} |"
-        )
+        numbers += [", ".join(f"{d[k]:.2f}" for k in ("khat", "khat_pool") if k in d)] + [
+            f"{d['rhat']:.4f}" if "rhat" in d else ""
+        ]
+        lines.append(f"| {name} | {'yes' if r['converged'] else 'no'} | " + " | ".join(numbers) + f" | {effective} |")
     return "\n".join(lines)
 
 

@@ -14,7 +14,8 @@ import pytest
 
 import skyfold as sf
 from skyfold.errors import FileFormatError, SkyfoldError
-from skyfold.gammaray.healpix import children, downgrade, parents, read_map, to_ring
+from skyfold.gammaray.healpix import children, downgrade, parents, to_ring
+from skyfold.gammaray.map_files import read_map
 from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.nfw import NFWSquared
 from skyfold.gammaray.plate_carree import _read, bulge, read_plate_carree
@@ -185,7 +186,7 @@ def test_files(tmp_path: Path, counts: np.ndarray) -> None:
         if "pixel" in more:
             columns.insert(0, fits.Column("PIXEL", "J", array=more.pop("pixel")))
         hdu = fits.BinTableHDU.from_columns(columns)
-        hdu.header.update({"PIXTYPE": "HEALPIX", "ORDERING": ordering, "NSIDE": NSIDE, **more})
+        hdu.header.update({"PIXTYPE": "HEALPIX", "ORDERING": ordering, "NSIDE": NSIDE, "COORDSYS": "G", **more})
         hdu.writeto(tmp_path / name)
         return tmp_path / name
 
@@ -312,3 +313,166 @@ def test_bulge_files(tmp_path: Path) -> None:
     hdu.writeto(tmp_path / "hole.fits")
     with pytest.raises(FileFormatError, match="row 1, column 2"):
         read_plate_carree(tmp_path / "hole.fits", 16)
+
+
+def car(path: Path, columns: int = 72, first: float = -177.5, step: float = 5.0) -> Path:
+    from astropy.io import fits
+
+    hdu = fits.PrimaryHDU(np.ones((36, columns)) * (1.0 + np.arange(columns)))
+    keys = {"CTYPE1": "GLON-CAR", "CRVAL1": first, "CRPIX1": 1.0, "CDELT1": step}
+    hdu.header.update(keys | {"CTYPE2": "GLAT-CAR", "CRVAL2": 0.0, "CRPIX2": 18.5, "CDELT2": 5.0})
+    hdu.writeto(path)
+    return path
+
+
+@pytest.mark.parametrize(("first", "step"), [(-177.5, 5.0), (2.5, 5.0), (177.5, -5.0), (357.5, -5.0), (92.5, 5.0)])
+def test_image_of_all_longitudes_goes_round_the_sky(tmp_path: Path, first: float, step: float) -> None:
+    found = read_plate_carree(car(tmp_path / "all.fits", 72, first, step), 16)
+    pixels = CountsMap.read(np.zeros(N)).pixels
+    column = np.floor((np.degrees(pixels.longitude) - first) / step + 0.5) % 72
+    inside = np.abs(((np.degrees(pixels.longitude) - first) / step + 0.5) % 1 - 0.5) < 0.1
+    away = np.abs(pixels.latitude) < np.radians(30)
+    assert found.min() >= 1.0
+    # at the join the first and the last column meet; elsewhere neighbours differ by one
+    far = inside & away & (column > 1) & (column < 70)
+    np.testing.assert_allclose(found[far], 1.0 + column[far], atol=0.5)
+
+
+def test_image_beyond_180_degrees_of_longitude_is_where_it_says(tmp_path: Path) -> None:
+    found = read_plate_carree(car(tmp_path / "part.fits", 8, 162.5, 5.0), 16)
+    pixels = CountsMap.read(np.zeros(N)).pixels
+    longitude = np.degrees(pixels.longitude) % 360
+    lit = (longitude > 164) & (longitude < 196) & (np.abs(pixels.latitude) < 1.2)
+    dark = ((longitude < 156) | (longitude > 204)) & (np.abs(pixels.latitude) < 1.2)
+    assert np.all(found[lit] > 0) and not found[dark].any()
+
+
+def test_map_near_a_pole_is_not_taken_for_nested(tmp_path: Path) -> None:
+    pixels = CountsMap.read(np.zeros(N)).pixels
+    near = pixels.latitude > np.radians(75)
+    counts = np.where(near, 30.0, 0.0)
+    assert CountsMap.read(counts).data.sum() == counts.sum()
+    nested = np.empty(N)
+    nested[to_ring(np.arange(N)).astype(int)] = np.where(np.abs(pixels.latitude) < np.radians(6), 40.0, 0.0)
+    with pytest.raises(SkyfoldError, match="nest=True"):
+        CountsMap.read(nested)
+
+
+def healpix(path: Path, columns: dict[str, np.ndarray], ordering: str = "RING", **keys: Any) -> Path:
+    from astropy.io import fits
+
+    units = keys.pop("units", {})
+    made = [fits.Column(k, "D" if v.dtype.kind == "f" else "K", array=v, unit=units.get(k)) for k, v in columns.items()]
+    hdu = fits.BinTableHDU.from_columns(made)
+    header = {"PIXTYPE": "HEALPIX", "ORDERING": ordering, "NSIDE": NSIDE, "COORDSYS": "G", **keys}
+    hdu.header.update({k: v for k, v in header.items() if v is not None})
+    hdu.writeto(path)
+    return path
+
+
+def test_pixels_that_a_file_leaves_out_are_not_fitted(tmp_path: Path, counts: np.ndarray) -> None:
+    some = np.arange(0, N, 3)
+    path = healpix(tmp_path / "p.fits", {"PIXEL": some, "COUNTS": counts[some]}, INDXSCHM="EXPLICIT")
+    sky = CountsMap.read(path, exposure=np.ones(N))
+    assert np.array_equal(sky.kept, some) and np.array_equal(sky.data, counts[some]) and sky.pixels.n_pix == N
+    unseen = np.where(np.arange(N) % 3 == 0, counts, -1.6375e30)
+    assert np.array_equal(CountsMap.read(unseen).data, counts[some])
+    assert np.array_equal(CountsMap.read(np.ma.array(counts, mask=np.arange(N) % 3 != 0)).data, counts[some])
+    # what is masked need not be counts; rounding is no fraction
+    hole = wrong(wrong(counts, np.nan), np.nan)
+    assert CountsMap.read(hole, mask=np.arange(N) == 7).n_data == N - 1
+    assert CountsMap.read(hole, mask=np.isnan(hole)).n_data == N - 1
+    assert CountsMap.read(wrong(counts, -1e-12)).data[7] == 0.0
+
+
+def test_templates_say_nothing_of_pixels_outside_the_region(counts: np.ndarray) -> None:
+    sky = CountsMap.read(counts).within(Disc(40))
+    shape = np.full(N, -1.6375e30)
+    shape[sky.pixels.index] = 2.0
+    assert np.allclose(Template(shape).template(sky.pixels), 1.0)
+    shape[sky.pixels.index[3]] = -1.6375e30
+    with pytest.raises(SkyfoldError, match=f"pixel {sky.pixels.index[3]} of the region holds no number"):
+        sf.Posterior((Template(shape, sf.Uniform(0, 5)), sky))
+    with pytest.raises(SkyfoldError, match="zero in all of the region"):
+        sf.Posterior((Template(np.where(sky.pixels.index[0] == np.arange(N), 0.0, 0.0), sf.Uniform(0, 5)), sky))
+    with pytest.raises(SkyfoldError, match="pixel 7 holds nan"):
+        Template(wrong(np.ones(N), np.nan))
+
+
+def test_coordinates_that_a_file_does_not_state_are_asked_for(tmp_path: Path, counts: np.ndarray) -> None:
+    path = healpix(tmp_path / "n.fits", {"COUNTS": counts}, COORDSYS=None)
+    for read in (CountsMap.read, read_map, Template.read):
+        with pytest.raises(FileFormatError, match="no COORDSYS"):
+            read(path)
+    assert np.array_equal(CountsMap.read(path, frame="galactic").data, counts)
+    assert np.array_equal(Template.read(path, frame="galactic").map, counts)
+    with pytest.raises(SkyfoldError, match="frame is 'galactic'"):
+        CountsMap.read(path, frame="icrs")
+
+
+def test_order_reaches_every_map(tmp_path: Path, counts: np.ndarray) -> None:
+    from skyfold.gammaray.job import SkyJob
+    from skyfold.gammaray.models import read_templates
+
+    nested = np.empty((3, N))
+    ring = np.array([counts, 1.0 + np.arange(N), 2.0 + np.cos(np.arange(N))])
+    nested[:, to_ring(np.arange(N)).astype(int)] = ring
+    for name, values in zip(("counts", "exposure", "template_one"), nested, strict=True):
+        np.save(tmp_path / f"{name}.npy", values)
+    (tmp_path / "job.toml").write_text(
+        '[data]\ncounts = "counts.npy"\nexposure = "exposure.npy"\nnest = true\n[[component]]\nname = "one"\n'
+        'kind = "template"\nmap = "template_one.npy"\nnorm = 2.0\n'
+    )
+    ((model, sky),) = SkyJob.read(tmp_path / "job.toml").posterior().pairs.values()
+    assert np.array_equal(sky.data, ring[0]) and np.array_equal(sky.pixels.exposure, ring[1])
+    np.testing.assert_allclose(model.evaluate(sky.pixels).smooth, 2.0 * ring[2] / ring[2].mean())
+    assert np.array_equal(Template.read(tmp_path / "template_one.npy", nest=True).map, ring[2])
+    assert np.array_equal(read_templates(tmp_path, ["one"], nest=True)["one"], ring[2])
+
+
+def test_source_template_of_counts_is_divided_by_the_exposure(tmp_path: Path) -> None:
+    from skyfold.gammaray.point_sources import PointSources
+
+    exposure, flux = 1.0 + np.arange(N) / N, 1.0 + np.cos(np.arange(N)) ** 2
+    pixels = CountsMap.read(np.zeros(N), exposure).within(Disc(60)).pixels
+    wanted = flux[pixels.index] / flux[pixels.index].mean()
+    for given in (
+        Template(flux * exposure),
+        Template(flux * exposure, units="counts"),
+        Template(flux, exposure=True),
+        Template(flux, units="flux"),
+        Template(flux, exposure=False, units="flux"),
+    ):
+        found = PointSources(given, 1.0, 4.0, 1.0, -2.0, 10.0, 0.5).evaluate(pixels).populations[0].template
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    with pytest.raises(SkyfoldError, match="holds the exposure already"):
+        Template(flux, exposure=True, units="counts")
+    path = healpix(tmp_path / "f.fits", {"MAP": flux}, units={"MAP": "1 / (cm2 s sr)"})
+    assert Template.read(path).exposure
+    with pytest.raises(SkyfoldError, match="so it is a flux"):
+        Template.read(path, units="counts")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: CountsMap.read(np.zeros(12 * 100**2)), "nside 100, which is no power of two"),
+        (lambda c: CountsMap.read(c, mask=np.ma.array(np.zeros(N), mask=np.arange(N) == 3)), "1 pixels of the mask"),
+        (lambda c: CountsMap.read(c, energies=[1.0, np.inf]), "increasing edges"),
+        (lambda c: Discs([0.0], [120.0], 1.0), "latitudes end at 90"),
+        (lambda c: sources(c, 0.0), "no source can be seen there"),
+        (lambda c: sources(np.where(np.arange(N) == 7, 30_000.0, c), 1.0), "Pixel 7 has 30000 counts"),
+    ],
+)
+def test_refusals_say_what_is_the_matter(counts: np.ndarray, call: Any, message: str) -> None:
+    with pytest.raises(SkyfoldError, match=message):
+        call(counts)
+
+
+def sources(counts: np.ndarray, exposure: float) -> Any:
+    from skyfold.gammaray.point_sources import PointSources
+
+    lit = np.ones(N)
+    lit[9] = exposure
+    sky = CountsMap.read(np.where(lit > 0, counts, 0.0), lit).with_point_sources([1.0], [1.0])
+    return sf.Posterior((PointSources(Isotropic()), sky))

@@ -92,3 +92,28 @@ def test_settings_are_checked():
         fraction_distribution(LAT, 100)
     with pytest.raises(SkyfoldError, match="floor"):
         fraction_distribution(LAT, 128, floor=0.0)
+
+
+@pytest.mark.parametrize("degrees", [0.02, 0.05, 0.1, 0.3])
+def test_no_pixel_receives_more_than_a_source_sends(degrees):
+    from skyfold.gammaray.moments import checked_fractions
+
+    psf = King(np.radians(degrees), 2.5)
+    found = fraction_distribution(psf, 64, pixels=4, places=4, cache=False)
+    assert found.f.max() <= 1.0
+    checked_fractions(found.f, found.weights)
+    fractions = rho._fractions(psf, 64, rho_hosts(64, 4), 4)
+    # number, sum and squares are kept
+    sources = 4 * 4**2
+    scale = (fractions.sum() / sources) / (found.f @ found.weights)
+    for power in (1, 2):
+        assert np.isclose(scale * (found.f**power @ found.weights), (fractions**power).sum() / sources, rtol=1e-4)
+
+
+def rho_hosts(nside, pixels):
+    return ((np.arange(pixels) + 0.5) * 12 * nside**2 / pixels).astype(int)
+
+
+def test_a_width_in_degrees_is_noticed():
+    with pytest.raises(SkyfoldError, match="in radians, as in King"):
+        fraction_distribution(King(0.4, 2.5), 64, pixels=2, places=2, cache=False)

@@ -2,11 +2,12 @@
 
 from skyfold.gammaray import models as models
 from skyfold.gammaray import plots as plots
+from skyfold.gammaray.composite import godambe as godambe
 from skyfold.gammaray.disk import Disk as Disk
 from skyfold.gammaray.field import GaussianField as GaussianField
 from skyfold.gammaray.harmonics import Harmonics as Harmonics
 from skyfold.gammaray.healpix import downgrade as downgrade
-from skyfold.gammaray.healpix import read_map as read_map
+from skyfold.gammaray.map_files import read_map as read_map
 from skyfold.gammaray.maps import CountsMap as CountsMap
 from skyfold.gammaray.nfw import NFWSquared as NFWSquared
 from skyfold.gammaray.pixels import Pixels as Pixels

@@ -34,6 +34,8 @@ _BLOCK = 16
 _TILE = 256
 #: Rows of the classes of pixels; doubled beyond the last.
 _ROWS = (32, 64, 128)
+#: Most counts of a pixel: 10,000 take 0.7 GB.
+_MOST = 20_000
 #: Part of the rows of a class that its own data may use, so that other draws of the data fit into it too.
 _FILLING = 0.85
 #: Value of p_0 in the recursion, and the size from which everything is scaled down by `_STEP`.
@@ -308,6 +310,12 @@ def _checked(counts: Any) -> np.ndarray:
         raise SkyfoldError(
             f"Counts must be whole numbers, not negative: pixel {wrong[0]} has {counts[wrong[0]]:g} ({wrong.size} such "
             "pixels). Mask these pixels or read a map of counts instead of one of flux."
+        )
+    if counts.max() > _MOST:
+        raise SkyfoldError(
+            f"Pixel {int(counts.argmax())} has {counts.max():g} counts, and the numbers of sources of every "
+            f"brightness up to that would fill the memory: up to {_MOST} counts are taken. Mask it: so bright a "
+            "source is not unresolved."
         )
     return counts
 

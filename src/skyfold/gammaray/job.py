@@ -26,10 +26,20 @@ _TOP = (
     "data", "region", "psf", "point_sources", "component", "galactic_centre", "parameters", "priors", "values",
     "seed", "method", "output",
 )  # fmt: skip
-_DATA = ("counts", "exposure", "mask", "nest", "energies", "name", "nside")
+_DATA = ("counts", "exposure", "mask", "nest", "frame", "energies", "name", "nside")
 _REGION = ("radius", "centre", "plane")
 _POINT_SOURCES = ("s_range", "exposure_regions")
-_GALACTIC_CENTRE = ("maps", "bulges", "foregrounds", "point_sources", "sine", "field", "exposure", "published")
+_GALACTIC_CENTRE = (
+    "maps",
+    "bulges",
+    "foregrounds",
+    "point_sources",
+    "sine",
+    "field",
+    "exposure",
+    "published",
+    "resolved",
+)
 _PSFS: dict[str, tuple[str, ...]] = {
     "none": (),
     "gaussian": ("sigma",),
@@ -167,12 +177,13 @@ def _counts(at: Place, content: Mapping[str, Any], region: Mapping[str, Any]) ->
         CountsMap.read,
         counts,
         at.file(content, "exposure", "data"),
-        nest=at.switch(content["nest"], "data.nest") if "nest" in content else None,
+        nest=_nest(at, content),
+        frame=at.text(content, "frame", "data"),
         energies=energies,
         name=at.text(content, "name", "data"),
     )
     for path in at.files(content, "mask", "data"):
-        sky = at.checked("data.mask", _masked, sky, path, content.get("nest"))
+        sky = at.checked("data.mask", _masked, sky, path, _nest(at, content), at.text(content, "frame", "data"))
     if "nside" in content:
         sky = at.checked("data.nside", sky.downgrade, at.whole(content["nside"], "data.nside"))
     chosen: Region | None = None
@@ -190,10 +201,14 @@ def _counts(at: Place, content: Mapping[str, Any], region: Mapping[str, Any]) ->
     return sky if chosen is None else at.checked("[region]", sky.within, chosen)
 
 
-def _masked(sky: CountsMap, path: Path, nest: bool | None) -> CountsMap:
+def _nest(at: Place, content: Mapping[str, Any]) -> bool | None:
+    return at.switch(content["nest"], "data.nest") if "nest" in content else None
+
+
+def _masked(sky: CountsMap, path: Path, nest: bool | None, frame: str | None) -> CountsMap:
     from skyfold.gammaray.checked_maps import as_mask
 
-    return sky.masked(as_mask(path, nest, sky.pixels.n_pix, str(path)))
+    return sky.masked(as_mask(path, nest, sky.pixels.n_pix, str(path), frame))
 
 
 def _model(at: Place, content: Mapping[str, Any], sky: CountsMap, s_range: tuple[float, float] | None) -> Component:
@@ -201,14 +216,15 @@ def _model(at: Place, content: Mapping[str, Any], sky: CountsMap, s_range: tuple
         name: Parameter(at.checked(f"parameters.{name}", at.prior, at.table(content, "parameters"), name), name)
         for name in at.table(content, "parameters")
     }
-    tables = content.get("component", [])
+    tables, data = content.get("component", []), at.table(content, "data")
+    order = {"nest": _nest(at, data), "frame": at.text(data, "frame", "data")}
     if "galactic_centre" in content:
         if tables:
             raise at.error("[galactic_centre] is a whole model; leave it or the [[component]] tables out")
-        return _galactic_centre(at, at.table(content, "galactic_centre"), sky, s_range)
+        return _galactic_centre(at, at.table(content, "galactic_centre"), sky, s_range, order)
     if not (isinstance(tables, list) and tables and all(isinstance(t, dict) for t in tables)):
         raise at.error("at least one [[component]] table is needed, with a name and a kind")
-    reader = ModelReader(at, sky, shared, s_range, "nside" in at.table(content, "data"))
+    reader = ModelReader(at, sky, shared, s_range, "nside" in data, **order)
     model = reader.model(tables)
     used = {p.name for p in _parameters(model)}
     for name in shared:
@@ -218,10 +234,14 @@ def _model(at: Place, content: Mapping[str, Any], sky: CountsMap, s_range: tuple
 
 
 def _galactic_centre(
-    at: Place, content: Mapping[str, Any], sky: CountsMap, s_range: tuple[float, float] | None
+    at: Place,
+    content: Mapping[str, Any],
+    sky: CountsMap,
+    s_range: tuple[float, float] | None,
+    order: dict[str, Any],
 ) -> Component:
     from skyfold.gammaray.field import GaussianField
-    from skyfold.gammaray.models import PLAIN, galactic_centre, read_templates
+    from skyfold.gammaray.models import PLAIN, RESOLVED, galactic_centre, read_templates
     from skyfold.gammaray.plate_carree import bulge
 
     where = "galactic_centre"
@@ -230,8 +250,11 @@ def _galactic_centre(
     if folder is None:
         raise at.error("[galactic_centre] names no maps; it needs maps = 'FOLDER' with template_Opi.npy and others")
     letters = at.text(content, "foregrounds", where) or "OAF"
-    names = [*(f"{f}{kind}" for f in letters for kind in ("pi", "ic")), *PLAIN[:2], "psc_3fgl"]
-    maps = at.checked(f"{where}.maps", read_templates, folder, names)
+    resolved = at.text(content, "resolved", where) or "psc"
+    if resolved not in ("psc", *RESOLVED):
+        raise at.error(f"'{where}.resolved' is {' or '.join(RESOLVED)}, the catalogue of the mask, got {resolved!r}")
+    names = [*(f"{f}{kind}" for f in letters for kind in ("pi", "ic")), *PLAIN[:2], resolved]
+    maps = at.checked(f"{where}.maps", read_templates, folder, names, **order)
     nside = sky.pixels.nside
     bulges = [
         at.checked(f"{where}.bulges", bulge, path, nside, name=path.name.split("_")[0].split(".")[0])
@@ -289,6 +312,13 @@ def _psf(at: Place, content: Mapping[str, Any]) -> Psf | None:
     if missing:
         raise at.error(f"[psf] of the kind '{kind}' lacks {', '.join(missing)}; widths (sigma) are in degrees")
     numbers = {key: at.number(content[key], f"psf.{key}") for key in _PSFS[kind]}
+    for key, value in numbers.items():
+        if key.startswith("sigma") and not 0 < value < 180:
+            raise at.error(f"[psf]: {key} is a positive width in degrees, below 180, got {value:g}")
+        if key.startswith("gamma") and not value > 1:
+            raise at.error(f"[psf]: {key} is the exponent of a King function, above 1, got {value:g}")
+        if key == "core" and not 0 <= value <= 1:
+            raise at.error(f"[psf]: core is the share of the first King function, from 0 to 1, got {value:g}")
     numbers = {key: float(np.radians(v)) if key.startswith("sigma") else v for key, v in numbers.items()}
     makers: dict[str, Any] = {"gaussian": psf.Gaussian, "king": psf.King, "double-king": psf.DoubleKing}
     make = makers[kind]
@@ -304,19 +334,10 @@ def _lat(at: Place, content: Mapping[str, Any]) -> Psf:
     energy = at.value(content.get("energy"), "psf.energy") if "energy" in content else None
     if energy is None or (isinstance(energy, list) and len(energy) != 2):
         raise at.error("[psf] of the kind 'lat' needs energy = 2.0 (GeV), or energy = [2.0, 20.0] to average over")
-    known: LatPsf = at.checked("psf.file", _read_lat, path, at.text(content, "event_type", "psf") or "PSF3")
+    known: LatPsf = at.checked("psf.file", LatPsf.read, path, at.text(content, "event_type", "psf") or "PSF3")
     if isinstance(energy, list):
         return at.checked("psf.energy", known.averaged, *energy, at.number(content.get("index", 2.4), "psf.index"))
     return at.checked("psf.energy", known.at, energy)
-
-
-def _read_lat(path: Path, event_type: str) -> Any:
-    from skyfold.gammaray.psf import LatPsf
-
-    try:
-        return LatPsf.read(path, event_type)
-    except (OSError, KeyError, IndexError) as error:
-        raise SkyfoldError(f"{path}: this is no readable file of the LAT's PSF ({error}).") from None
 
 
 def _has_sources(model: Component) -> bool:

@@ -17,7 +17,7 @@ from skyfold.wording import unknown_name
 
 #: Keys of a template, besides ``kind``, by its kind.
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "template": ("map", "exposure"),
+    "template": ("map", "exposure", "units"),
     "bulge": ("map", "exposure"),
     "isotropic": ("exposure",),
     "nfw": ("gamma", "r_s", "R_sun", "s_max", "exposure"),
@@ -42,6 +42,7 @@ class ModelReader:
     shared : parameters that several components have, by name.
     s_range : range of S of all point sources.
     coarser : whether maps of templates are brought to the resolution of the counts.
+    nest, frame : order and coordinates of maps whose files do not say them, as of the counts.
     """
 
     at: Place
@@ -49,6 +50,8 @@ class ModelReader:
     shared: Mapping[str, Any] = field(default_factory=dict)
     s_range: tuple[float, float] | None = None
     coarser: bool = False
+    nest: bool | None = None
+    frame: str | None = None
 
     def model(self, tables: list[dict[str, Any]]) -> Component:
         """Sum of the components of the ``[[component]]`` tables."""
@@ -117,16 +120,21 @@ class ModelReader:
     # -- one kind each -------------------------------------------------------------------------------------------
 
     def _template(self, content: dict[str, Any], where: str, settings: dict[str, Any]) -> Any:
-        from skyfold.gammaray.healpix import nside_of, read_map
+        import equinox as eqx
+
+        from skyfold.gammaray.checked_maps import as_map
+        from skyfold.gammaray.healpix import downgrade, nside_of
         from skyfold.gammaray.templates import Template
 
         path = self._map(content, where)
-        values = self.at.checked(f"{where}.map", read_map, path)
-        if self.coarser and nside_of(values.shape[-1], str(path)) > self.sky.pixels.nside:
-            from skyfold.gammaray.healpix import downgrade
-
-            values = downgrade(values, self.sky.pixels.nside, mean=settings.get("exposure", False))
-        return self._lit(self._made(where, Template, values, **settings), where, path)
+        if "units" in content:
+            settings["units"] = self.at.text(content, "units", where)
+        found = self.at.checked(f"{where}.map", as_map, path, self.nest, str(path), self.frame)
+        template = self._made(where, Template, found, **settings)
+        nside = self.sky.pixels.nside
+        if self.coarser and nside_of(found.values.shape[-1], str(path)) > nside:
+            template = eqx.tree_at(lambda t: t.map, template, downgrade(template.map, nside))
+        return self._lit(template, where, path)
 
     def _bulge(self, content: dict[str, Any], where: str, settings: dict[str, Any]) -> Any:
         from skyfold.gammaray.plate_carree import bulge

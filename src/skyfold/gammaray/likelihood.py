@@ -12,6 +12,7 @@ import numpy as np
 
 from skyfold.compiled.jit import jit
 from skyfold.errors import SkyfoldError
+from skyfold.gammaray.compound import arrange
 from skyfold.gammaray.point_sources import PreparedPixels, log_likelihood, prepare
 from skyfold.gammaray.source_counts import SourceCount, Support
 from skyfold.likelihoods.likelihood import Likelihood
@@ -19,6 +20,10 @@ from skyfold.likelihoods.poisson import Counts, Poisson
 
 #: Sizes of bright sources are drawn on so many points of ln S, over this range beyond what the counts reach.
 _POINTS, _RANGE = 400, 1e4
+#: Share (see `Blur.share`) below which pixels that share sources make intervals visibly too narrow.
+SHARED = 0.7
+#: Pixels times photons up to which a thousand maps are drawn in seconds.
+_CHEAP = 20_000
 
 
 class Blur(eqx.Module):
@@ -35,6 +40,11 @@ class Blur(eqx.Module):
     weights: np.ndarray
     s_range: Support = eqx.field(static=True)
     regions: int | None = eqx.field(static=True)
+
+    @property
+    def share(self) -> float:
+        """Part of a source's photons in the pixel of one of them, on average: sum(f^2 weights), 1 without a PSF."""
+        return float(np.asarray(self.weights) @ np.asarray(self.f) ** 2)
 
     def prepared(self, counts: Any, exposure: Any, like: PreparedPixels | None = None) -> PreparedPixels:
         """Pixels prepared for the likelihood; on the host."""
@@ -58,12 +68,16 @@ class CompoundPoisson(Counts):
     """
 
     statistic_name: ClassVar[str] = "-2 ln L"
-    cheap: ClassVar[bool] = False
     prepared: PreparedPixels
     blur: Blur
     exposure: np.ndarray | None
     structure: Any = eqx.field(static=True)
     shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+
+    @property
+    def cheap(self) -> bool:  # type: ignore[override]
+        """Whether the map is small: the numbers of sources of 1, 2, ... photons are drawn for every pixel."""
+        return self.prepared.layout.highest * np.shape(self.data)[0] <= _CHEAP
 
     def unpacked(self, expected: jax.Array) -> tuple[jax.Array, jax.Array, tuple[SourceCount, ...]]:
         """Smooth counts (n,), templates (n_populations, n), and source-count functions."""
@@ -177,11 +191,12 @@ class CompoundPoisson(Counts):
         return np.linspace(np.log(low), np.log(high), _POINTS)
 
     def with_data(self, data: Any) -> Self:
-        prepared, own = self.blur.prepared(np.asarray(data), self.exposure, self.prepared), self.prepared
-        if prepared.layout.shape == own.layout.shape:
-            # what depends on PSF and exposure alone stays the very same
-            prepared = replace(own, layout=prepared.layout)
-        return eqx.tree_at(lambda o: (o.data, o.prepared), self, (np.asarray(data, dtype=np.float64), prepared))
+        data, own = np.asarray(data, dtype=np.float64), self.prepared
+        layout = arrange(data, own.layout)
+        # what depends on PSF and exposure alone stays the very same where the counts fit into it
+        fits = layout.shape == own.layout.shape
+        prepared = replace(own, layout=layout) if fits else self.blur.prepared(data, self.exposure, own)
+        return eqx.tree_at(lambda o: (o.data, o.prepared), self, (data, prepared))
 
     def take(self, groups: Any) -> Any:
         """Poisson likelihood of some of the counts; a map of these is made ready for sources anew."""

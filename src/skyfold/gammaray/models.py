@@ -10,7 +10,8 @@ from skyfold.component import Component
 from skyfold.errors import SkyfoldError
 from skyfold.gammaray.disk import Disk
 from skyfold.gammaray.harmonics import Harmonics
-from skyfold.gammaray.healpix import Source, read_map
+from skyfold.gammaray.healpix import Source
+from skyfold.gammaray.map_files import read_map
 from skyfold.gammaray.nfw import NFWSquared
 from skyfold.gammaray.point_sources import PointSources
 from skyfold.gammaray.templates import Blend, Mixture, SkyTemplate, Template
@@ -20,15 +21,21 @@ from skyfold.priors import Uniform
 FOREGROUNDS = ("O", "A", "F")
 #: Templates with a free norm and nothing else.
 PLAIN = ("iso", "bub", "psc")
+#: Files of the resolved sources, by catalogue.
+RESOLVED = ("psc_3fgl", "psc_4fgl")
 
 
-def read_templates(folder: Source, names: Sequence[str] | None = None) -> dict[str, Any]:
+def read_templates(
+    folder: Source, names: Sequence[str] | None = None, *, nest: bool | None = None, frame: str | None = None
+) -> dict[str, Any]:
     """Full-sky template maps ``template_NAME.npy`` (or ``.fits``) of a folder, by name.
 
     Parameters
     ----------
     folder : with the files, such as that of the public Fermi maps.
-    names : which; by default those that `galactic_centre` needs, with the resolved sources ``psc_3fgl`` as ``psc``.
+    names : which; by default those that `galactic_centre` needs, with the resolved sources as ``psc``:
+        ``psc_3fgl``, or ``psc_4fgl`` where that alone is there. Name the one of the catalogue that the mask is of.
+    nest, frame : order and coordinates of the maps where the files do not say them, see `read_map`.
 
     Raises
     ------
@@ -36,13 +43,17 @@ def read_templates(folder: Source, names: Sequence[str] | None = None) -> dict[s
         If one is missing.
     """
     folder = Path(folder)
-    chosen = names or [*(f"{f}{kind}" for f in FOREGROUNDS for kind in ("pi", "ic")), "iso", "bub", "psc_3fgl"]
+    chosen = names or [*(f"{f}{kind}" for f in FOREGROUNDS for kind in ("pi", "ic")), *PLAIN]
     maps = {}
     for name in chosen:
-        path = next((p for end in ("npy", "fits") if (p := folder / f"template_{name}.{end}").is_file()), None)
+        # the resolved sources of one catalogue or the other
+        files = [f"template_{n}.{end}" for n in (RESOLVED if name == "psc" else (name,)) for end in ("npy", "fits")]
+        path = next((folder / file for file in files if (folder / file).is_file()), None)
         if path is None:
-            raise SkyfoldError(f"{folder}: there is no template_{name}.npy or .fits; check the folder, or name maps.")
-        maps["psc" if name.startswith("psc") else name] = read_map(path)
+            raise SkyfoldError(f"{folder}: there is none of {', '.join(files)}; check the folder, or name the maps.")
+        maps["psc" if name.startswith("psc") else name] = read_map(
+            path, nest if path.suffix == ".npy" else None, frame=frame
+        )
     return maps
 
 
@@ -109,7 +120,7 @@ def galactic_centre(
 
     def excess(name: str, norm: Any) -> SkyTemplate:
         halo = NFWSquared(exposure=exposure, name=f"{name}_nfw")
-        shapes = [Template(b.map, name=b.name, exposure=exposure) for b in bulges]
+        shapes = [Template(b.map, name=b.name, exposure=exposure, units="flux") for b in bulges]
         stars = shapes[0] if len(shapes) == 1 else Mixture(shapes, name=f"{name}_bulge")
         return Blend(stars, halo, norm, name=name)
 

@@ -25,6 +25,8 @@ class Pixels(eqx.Module):
     direction : (3, n_pix) unit vectors; x points to the Galactic centre, z to the north pole.
     exposure : (n_pix,) or (n_bins, n_pix) in cm^2 s, or None.
     energies : (n_bins + 1,) edges of the energy bins, GeV, or None.
+    divisor : (n_pix,) exposure by which maps of counts are divided where templates say how many sources there are, or
+        None.
     """
 
     nside: int = eqx.field(static=True)
@@ -34,6 +36,7 @@ class Pixels(eqx.Module):
     direction: Any
     exposure: Any = None
     energies: Any = None
+    divisor: Any = None
 
     @classmethod
     def of(cls, nside: int, index: Any, exposure: Any = None, energies: Any = None) -> Self:
@@ -69,13 +72,7 @@ class Pixels(eqx.Module):
 
     def take(self, chosen: np.ndarray) -> Self:
         """Return the pixels at these places, (n,) numbers or a mask of n_pix booleans."""
-        exposure = None if self.exposure is None else np.asarray(self.exposure)[..., chosen]
-        return type(self)(
-            self.nside,
-            self.index[chosen],
-            self.longitude[chosen],
-            self.latitude[chosen],
-            self.direction[:, chosen],
-            exposure,
-            self.energies,
-        )
+        taken = (None if v is None else np.asarray(v)[..., chosen] for v in (self.exposure, self.divisor))
+        exposure, divisor = taken
+        where = (self.index[chosen], self.longitude[chosen], self.latitude[chosen], self.direction[:, chosen])
+        return type(self)(self.nside, *where, exposure, self.energies, divisor)

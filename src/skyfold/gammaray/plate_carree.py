@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from skyfold.errors import FileFormatError
+from skyfold.gammaray.fits_sky import factor, number, opened
 from skyfold.gammaray.healpix import Source, centres, check_nside, children
 from skyfold.gammaray.templates import Template
 
@@ -41,6 +42,7 @@ def read_plate_carree(path: Source, nside: int, *, parts: int = 8) -> np.ndarray
     check_nside(parts, "read_plate_carree: parts")
     image, start, step = _read(Path(path))
     rows, columns = image.shape
+    period = 360.0 / abs(step[0])
     reach = np.radians(np.abs(start) + np.abs(step) * np.array([columns, rows])).max()
     everywhere = np.arange(12 * nside**2)
     longitude, latitude = centres(nside, everywhere)
@@ -52,7 +54,10 @@ def read_plate_carree(path: Source, nside: int, *, parts: int = 8) -> np.ndarray
         if not block.size:
             continue
         longitude, latitude = centres(nside * parts, children(nside, block, nside * parts).ravel())
-        column = np.rint(_turned(np.degrees(longitude) - start[0]) / step[0]).astype(int)
+        # columns go round the sky: the first one's left edge is where they begin
+        column = np.floor(((np.degrees(longitude) - start[0]) / step[0] + 0.5) % period).astype(int)
+        if columns > period - 0.5:  # all the way round, but for the last digit of the step
+            column = np.minimum(column, columns - 1)
         row = np.rint((np.degrees(latitude) - start[1]) / step[1]).astype(int)
         inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
         values = np.where(inside, image[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)], 0.0)
@@ -72,31 +77,41 @@ def bulge(path: Source, nside: int, norm: Any = 1.0, *, name: str = "bulge", **s
     --------
     >>> boxy = bulge("BoxyBulge_arxiv1901.03822_Normalized.fits", 128, name="boxy")  # doctest: +SKIP
     """
-    return Template(read_plate_carree(path, nside), norm, name=name, **{"exposure": True, **settings})
+    return Template(read_plate_carree(path, nside), norm, name=name, **{"exposure": True, "units": "flux", **settings})
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image (latitude, longitude), centre of its first pixel, and step of its pixels, both (2,) in degrees."""
-    from astropy.io import fits
-
-    if not path.is_file():
-        raise FileFormatError(f"{path}: there is no such file. Check the name and the folder")
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            header, image = hdus[0].header, hdus[0].data
-    except OSError as error:
-        raise FileFormatError(f"{path}: not a readable FITS file ({error}). Check the file") from error
+    with opened(path) as hdus:
+        header, shape = hdus[0].header, hdus[0].shape
+        promised = int(np.prod(shape, dtype=object)) * abs(int(number(header, "BITPIX", f"{path}, HDU 0"))) // 8
+        if promised > path.stat().st_size and path.suffix not in (".gz", ".bz2"):
+            raise FileFormatError(f"{path}, HDU 0: the header promises more than the file holds. Fetch it anew")
+        image = hdus[0].data
     types = tuple(str(header.get(f"CTYPE{i}", "")).upper() for i in (1, 2))
     if types != ("GLON-CAR", "GLAT-CAR") or image is None or image.ndim != 2:
         raise FileFormatError(
             f"{path}, HDU 0: not a plate-carree image in Galactic coordinates (CTYPE1, CTYPE2 = {types}, not GLON-CAR, "
             "GLAT-CAR). Reproject the image first"
         )
-    value, pixel, step = (np.array([float(header[f"{k}{i}"]) for i in (1, 2)]) for k in ("CRVAL", "CRPIX", "CDELT"))
-    if abs(value[1]) > _ALIGNED or float(header.get("CROTA2", 0.0)) != 0.0:
+    where = f"{path}, HDU 0"
+    value, pixel, step = (
+        np.array([number(header, f"{k}{i}", where) for i in (1, 2)]) for k in ("CRVAL", "CRPIX", "CDELT")
+    )
+    scale = np.array([factor(header.get(f"CUNIT{i}"), "deg", f"{where}, CUNIT{i}", "an angle") for i in (1, 2)])
+    value, step = value * scale, step * scale
+    plain = dict.fromkeys(("PC1_2", "PC2_1", "CD1_2", "CD2_1", "CROTA1", "CROTA2"), 0.0) | {"PC1_1": 1.0, "PC2_2": 1.0}
+    turned = [key for key, usual in plain.items() if number(header, key, where, usual) != usual]
+    if abs(value[1]) > _ALIGNED or turned:
         raise FileFormatError(
-            f"{path}, HDU 0: the image is rotated or its reference point (CRVAL2 = {value[1]:g}) lies off the Galactic "
-            "plane, so its rows are not of one latitude. Reproject it first"
+            f"{where}: the image is rotated ({', '.join(turned) or 'no'}) or its reference point (CRVAL2 = "
+            f"{value[1]:g}) lies off the Galactic plane, so its rows are not of one latitude. Reproject it first"
+        )
+    edges = value[1] + (np.array([0.5, image.shape[0] + 0.5]) - pixel[1]) * step[1]
+    if np.any(step == 0) or abs(step[0]) * image.shape[1] > 360.0 + _ALIGNED or np.abs(edges).max() > 90.0 + _ALIGNED:
+        raise FileFormatError(
+            f"{where}: {image.shape[1]} x {image.shape[0]} pixels of {step[0]:g} x {step[1]:g} degrees reach the "
+            f"latitudes {edges.min():g} to {edges.max():g} and are more than the sky. Correct CDELT, CRPIX or CRVAL"
         )
     image = np.asarray(image, dtype=np.float64)
     bad = ~(np.isfinite(image) & (image >= 0))
@@ -107,7 +122,3 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             "negative. Set such pixels to zero"
         )
     return image, value + (1.0 - pixel) * step, step
-
-
-def _turned(longitude: np.ndarray) -> np.ndarray:
-    return (longitude + 180.0) % 360.0 - 180.0

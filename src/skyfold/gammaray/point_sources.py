@@ -37,8 +37,8 @@ class PointSources(Component):
     Parameters
     ----------
     template : component with the relative number of sources on the sky. Only its shape counts: it is divided by its
-        mean over the region, and the exposure is left out, for S holds it; a map of counts must be divided by the
-        exposure before. Its norm must be fixed.
+        mean over the region, and the exposure is left out, for S holds it: maps of counts (``units="counts"``) are
+        divided by it. Its norm must be fixed.
     Sps : mean counts per pixel.
     n1, n2, n3 : indices above, between and below the breaks.
     Sb1 : higher break, counts at the mean exposure.
@@ -106,7 +106,9 @@ class PointSources(Component):
 
     def evaluate(self, pixels: Any) -> Emission:
         """No smooth counts, and one population."""
-        bare = pixels if pixels.exposure is None else replace(pixels, exposure=jnp.ones_like(pixels.exposure))
+        bare = pixels
+        if pixels.exposure is not None:
+            bare = replace(pixels, exposure=jnp.ones_like(pixels.exposure), divisor=pixels.exposure)
         shape: jax.Array = self.template.evaluate(bare).smooth
         if shape.ndim != 1:
             raise SkyfoldError(
@@ -338,8 +340,17 @@ def _moments(prepared: PreparedPixels, source_count: SourceCount) -> tuple[jax.A
 
 def _exposures(exposure: np.ndarray, n: int, regions: int | None, nodes: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Relative exposures (n_nodes,), and their weights (n_nodes, n_pixels) in each pixel."""
-    if exposure.shape != (n,) or not np.all(np.isfinite(exposure) & (exposure > 0)):
-        raise SkyfoldError(f"Exposure must be a positive number for each of the {n} pixels.")
+    if exposure.shape != (n,):
+        raise SkyfoldError(
+            f"There are {n} fitted pixels, and exposures of the shape {exposure.shape}; give one for each."
+        )
+    bad = ~(np.isfinite(exposure) & (exposure > 0))
+    if bad.any():
+        raise SkyfoldError(
+            f"{bad.sum()} of {n} fitted pixels, the first of them number {int(np.argmax(bad))} of these, have the "
+            f"exposure {exposure[bad][0]:g}: no source can be seen there. Leave them out: sky.masked(exposure == 0), "
+            "or mask = [...] in a file."
+        )
     if regions is not None:
         parts = np.array_split(np.argsort(exposure, kind="stable"), regions)
         means = np.array([exposure[p].mean() for p in parts])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skyfold.errors import FileFormatError, SkyfoldError
+from skyfold.gammaray.fits_sky import column, factor, opened
 
 #: Energy that the scaling of the LAT's PSF refers to, MeV.
 _SCALING_ENERGY = 100.0
@@ -67,10 +69,19 @@ class Kings(Psf):
         values = [np.atleast_1d(np.asarray(v, dtype=np.float64)) for v in (self.weights, self.sigma, self.gamma)]
         for name, value in zip(("weights", "sigma", "gamma"), np.broadcast_arrays(*values), strict=True):
             object.__setattr__(self, name, np.array(value))
-        good = np.all(self.weights >= 0) and abs(self.weights.sum() - 1.0) < 1e-9
-        if not (good and np.all(self.sigma > 0) and np.all(self.gamma > 1) and np.all(np.isfinite(self.sigma))):
+        wrong = [
+            f"{name} = {value.tolist()}"
+            for name, value, good in (
+                ("weights", self.weights, np.all(self.weights >= 0) and abs(self.weights.sum() - 1.0) < 1e-9),
+                ("sigma", self.sigma, np.all((self.sigma > 0) & (self.sigma < np.pi))),
+                ("gamma", self.gamma, np.all((self.gamma > 1) & np.isfinite(self.gamma))),
+            )
+            if not good
+        ]
+        if wrong:
             raise SkyfoldError(
-                "A sum of King functions needs weights of sum one, positive widths in radians, and exponents above one."
+                "A sum of King functions needs weights of sum one, positive widths in radians, and exponents above "
+                f"one; got {', '.join(wrong)}."
             )
 
     def density(self, r: Any) -> np.ndarray:
@@ -163,9 +174,7 @@ class LatPsf:
         FileFormatError
             If the file is none of this kind, or holds no such event type.
         """
-        from astropy.io import fits
-
-        with fits.open(path) as file:
+        with opened(Path(path)) as file:
             names = [h.name for h in file]
             if f"RPSF_{event_type}" not in names or f"PSF_SCALING_PARAMS_{event_type}" not in names:
                 types = [n.removeprefix("RPSF_") for n in names if n.startswith("RPSF_")]
@@ -173,10 +182,20 @@ class LatPsf:
                     f"{os.fspath(path)}: no tables RPSF_{event_type} and PSF_SCALING_PARAMS_{event_type}. The file "
                     f"holds {', '.join(types) or 'no PSF of the LAT'}; give one of these as event_type."
                 )
-            row = {k: np.asarray(file[f"RPSF_{event_type}"].data[k][0], dtype=np.float64) for k in _COLUMNS}
-            scaling = np.asarray(file[f"PSF_SCALING_PARAMS_{event_type}"].data["PSFSCALE"][0], dtype=np.float64)
+            table, where = file[f"RPSF_{event_type}"], f"{os.fspath(path)}, HDU RPSF_{event_type}"
+            row = {k: _first_row(table, k, where, "MeV" if k.startswith("ENERG") else "") for k in _COLUMNS}
+            scaled, place = (
+                file[f"PSF_SCALING_PARAMS_{event_type}"],
+                f"{os.fspath(path)}, HDU PSF_SCALING_PARAMS_{event_type}",
+            )
+            scaling = _first_row(scaled, "PSFSCALE", place, "")
+        _check_tables(row, scaling, where, place)
         share = np.asarray(_INCLINATIONS if weights is None else weights, dtype=np.float64)
-        if share.shape != row["NTAIL"].shape[:1] or np.any(share < 0) or not share.sum() > 0:
+        if (
+            share.shape != row["NTAIL"].shape[:1]
+            or not np.all((share >= 0) & np.isfinite(share))
+            or not share.sum() > 0
+        ):
             raise SkyfoldError(
                 f"{os.fspath(path)}: weights must be {row['NTAIL'].shape[0]} positive numbers, one per cos(theta)."
             )
@@ -214,6 +233,45 @@ class LatPsf:
         parts = [self.at(e) for e in energies]
         weights = np.concatenate([s * p.weights for s, p in zip(share / share.sum(), parts, strict=True)])
         return Kings(weights, np.concatenate([p.sigma for p in parts]), np.concatenate([p.gamma for p in parts]))
+
+
+def _first_row(table: Any, name: str, where: str, unit: str) -> np.ndarray:
+    """First row of a column, in a unit."""
+    values = column(table, name, where)
+    if not len(values):
+        raise FileFormatError(f"{where}, column {name}: the table has no row. Fetch the file anew")
+    return values[0] * factor(table.columns[name].unit, unit, f"{where}, column {name}", "this column")
+
+
+def _check_tables(row: dict[str, np.ndarray], scaling: np.ndarray, where: str, place: str) -> None:
+    """Raise `FileFormatError` where columns of the LAT's file do not fit each other or hold what no PSF has."""
+    low, high = row["ENERG_LO"], row["ENERG_HI"]
+    shape = row["NTAIL"].shape
+    rising = low.shape == high.shape and low.ndim == 1 and low.size > 1 and bool(np.all((low > 0) & (high > low)))
+    if not rising or not np.all(np.isfinite(high)) or not np.allclose(high[:-1], low[1:], rtol=1e-3, atol=0.0):
+        raise FileFormatError(
+            f"{where}, columns ENERG_LO and ENERG_HI, row 1: energy bins must rise, and each begin where the one "
+            "before ends. Fetch the file anew"
+        )
+    for name, least in (("NTAIL", 0.0), ("SCORE", 0.0), ("STAIL", 0.0), ("GCORE", 1.0), ("GTAIL", 1.0)):
+        values = row[name]
+        if values.shape != shape or values.ndim != 2 or shape[1] != low.size:
+            raise FileFormatError(
+                f"{where}, column {name}, row 1: the shape {values.shape} is not that of NTAIL, {shape}, with one "
+                f"entry for each of {low.size} energies. Fetch the file anew"
+            )
+        bad = ~(np.isfinite(values) & ((values > least) | ((values == least) & (name == "NTAIL"))))
+        if bad.any():
+            angle, energy = np.argwhere(bad)[0]
+            raise FileFormatError(
+                f"{where}, column {name}, row 1, inclination {angle + 1}, energy {energy + 1}: {values[bad][0]:g} is "
+                f"no finite number above {least:g}. Fetch the file anew"
+            )
+    if scaling.shape != (3,) or not np.all(np.isfinite(scaling)) or np.any(scaling[:2] < 0) or not scaling[:2].any():
+        raise FileFormatError(
+            f"{place}, column PSFSCALE, row 1: {scaling.tolist()} are not c0, c1 (radians, not negative) and beta. "
+            "Fetch the file anew"
+        )
 
 
 #: Part of the photons at cos(theta) 0.2-0.3, ..., 0.9-1.0, from the default of NPTFit's PSF module.

@@ -147,7 +147,16 @@ def directions(longitude: Any, latitude: Any) -> np.ndarray:
 def _degrees(value: Any, where: str, positive: bool = True, array: bool = False) -> Any:
     from skyfold.parameters import as_number
 
-    number = as_number(value, "deg")
+    try:
+        number = as_number(value, "deg")
+    except SkyfoldError as error:
+        raise SkyfoldError(f"{where}: {error}") from None
+    if np.any(getattr(value, "mask", False)):
+        raise SkyfoldError(f"{where} is masked in place {int(np.argmax(value.mask))}; leave such entries out.")
+    if where.endswith("latitude") and np.any(np.abs(number) > 90.0):
+        raise SkyfoldError(
+            f"{where} reaches {np.max(np.abs(number)):g} degrees, but latitudes end at 90; got {value!r}."
+        )
     good = np.all(np.isfinite(number)) and (array or np.ndim(number) == 0)
     positive = positive and (where == "Band" or where.endswith("radius"))
     if not good or (positive and not np.all(np.greater(number, 0))):

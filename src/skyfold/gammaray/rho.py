@@ -33,7 +33,7 @@ _SHIFTS = 64
 #: Part of the photons that may fall farther from the source than pixels are looked at; that distance's limit, radians.
 _OUTSIDE, _FARTHEST = 1e-4, 0.35
 #: Part of the name of cached files; to be raised when the numbers change.
-_VERSION = 1
+_VERSION = 2
 
 
 class Fractions(NamedTuple):
@@ -169,10 +169,18 @@ def _around(nside: int, host: int, radius: float) -> np.ndarray:
 def _steps(psf: Psf, nside: int) -> int:
     """How many points a side needs, so that what is between them is not much longer than the PSF is wide."""
     steps = int(np.ceil(np.sqrt(np.pi / 3.0) / nside / (3.0 * psf.radius(0.9))))
+    core, most = np.degrees(psf.radius(0.9)), np.degrees(psf.radius(0.32))
     if steps > _MOST_STEPS:
         raise SkyfoldError(
-            f"A tenth of the photons falls within {np.degrees(psf.radius(0.9)):.2g} degrees, far less than the "
-            f"size of the pixels of nside {nside}: leave the PSF out, f = [1] and weights = [1]. Widths are in radians."
+            f"A tenth of the photons falls within {core:.2g} degrees, far less than the size of the pixels of nside "
+            f"{nside}, {np.degrees(np.sqrt(np.pi / 3.0) / nside):.2g} degrees: leave the PSF out, with f = [1] and "
+            'weights = [1] (kind = "none" in a file), or check its width.'
+        )
+    if most > np.degrees(_FARTHEST):
+        raise SkyfoldError(
+            f"The PSF has 68% of its photons within {most:.3g} degrees, wider than the {np.degrees(_FARTHEST):.0f} "
+            "degrees to which pixels around a source are looked at. Check its width: in Python it is in radians, as in "
+            "King(np.radians(0.4), 2.5), in a file in degrees."
         )
     return max(_STEPS, steps)
 
@@ -204,12 +212,21 @@ def _polar_plane(points: np.ndarray, longitude: float, latitude: float) -> tuple
 
 def _binned(fractions: np.ndarray, sources: int, floor: float, bins: int, faint: bool) -> Fractions:
     """Two fractions for each bin that keep the number, mean and variance of the fractions in it."""
+    # a source sends no more than all of its photons into one pixel; the quadrature may say so with a last digit more
+    fractions = np.minimum(fractions, 1.0)
     edges = np.geomspace(floor, fractions.max() * (1.0 + 1e-9), bins + 1)
     number, total, squares = (np.histogram(fractions, edges, weights=fractions**k)[0] for k in range(3))
     seen = number > 0
-    number, mean = number[seen], total[seen] / number[seen]
-    spread = np.sqrt(np.maximum(squares[seen] / number - mean**2, 0.0))
-    f, weights = np.concatenate([mean - spread, mean + spread]), np.tile(0.5 * number, 2)
+    low, high = edges[:-1][seen], np.minimum(edges[1:][seen], 1.0)
+    number, mean = number[seen], np.clip(total[seen] / number[seen], low, high)
+    variance = np.maximum(squares[seen] / number - mean**2, 0.0)
+    # one standard deviation to each side, or as far as the bin goes and the other farther
+    up = np.minimum(np.sqrt(variance), high - mean)
+    down = np.where(up > 0, variance / np.where(up > 0, up, 1.0), 0.0)
+    down = np.minimum(down, mean - low)
+    up = np.where(down > 0, np.minimum(variance / np.where(down > 0, down, 1.0), high - mean), 0.0)
+    share = np.where(up + down > 0, down / np.where(up + down > 0, up + down, 1.0), 0.5)
+    f, weights = np.concatenate([mean - down, mean + up]), np.concatenate([number * (1.0 - share), number * share])
     below = fractions[fractions < floor]
     if faint and below.sum() > 0:
         f, weights = np.append(f, below.mean()), np.append(weights, below.size)

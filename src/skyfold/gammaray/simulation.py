@@ -7,18 +7,20 @@ likelihood takes as independent, and no rho(f) is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
-from skyfold.gammaray.emission import Population
 from skyfold.gammaray.healpix import centres, pixel_of, within
 from skyfold.gammaray.maps import CountsMap
 from skyfold.gammaray.pixels import Pixels
+from skyfold.gammaray.population_checks import check_populations
 from skyfold.gammaray.psf import Psf
 from skyfold.gammaray.regions import directions
+from skyfold.gammaray.source_counts import SourceCount
 from skyfold.parameters import parameters_in
 
 #: Points of ln S and of the angle from a source at which what is drawn is tabulated.
@@ -125,35 +127,127 @@ def simulate_with_sources(
     SkyfoldError
         As `simulate`.
     """
-    free = sum(1 for _ in parameters_in(model))
-    if free:
-        raise SkyfoldError(f"simulate: {free} parameters of the model are free; fix them with with_values({{...}}).")
-    rng = np.random.default_rng(seed)
-    pixels = sky.pixels
-    emission = model.evaluate(pixels)
-    shape = (pixels.n_pix,) if sky.n_bins is None else (sky.n_bins, pixels.n_pix)
-    counts = rng.poisson(np.broadcast_to(np.asarray(emission.smooth), shape)).astype(np.float64)
-    sources: list[Sources] = []
-    if emission.populations:
+    counts, sources = Simulator.of(model, sky, psf, s_range=s_range, margin=margin, faintest=faintest).draw(seed)
+    return sky.with_data(counts), sources
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A population as it is drawn.
+
+    Attributes
+    ----------
+    template : (n_wide,) relative number of sources, on the scale of the region.
+    log_s, cumulative : points of ln S, and the number of sources up to them in a pixel of unit template.
+    faint : mean counts of those too faint to be drawn one by one, in a pixel of unit template.
+    """
+
+    template: np.ndarray
+    log_s: np.ndarray
+    cumulative: np.ndarray
+    faint: float
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """Draws many skies of one model: what they have in common is worked out once.
+
+    Attributes
+    ----------
+    sky : pixels, exposure and mask.
+    mean : expected counts of smooth emission, (n_pix,) or (n_bins, n_pix).
+    populations : point sources.
+    wide, relative : pixels around the region too, and their exposure over the mean of the fitted ones.
+    psf, s_range : as for `simulate`.
+    """
+
+    sky: CountsMap
+    mean: np.ndarray
+    populations: tuple[_Drawn, ...]
+    wide: Pixels | None
+    relative: np.ndarray
+    psf: Psf | None
+    s_range: tuple[float, float] | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Component,
+        sky: CountsMap,
+        psf: Psf | None = None,
+        *,
+        s_range: tuple[float, float] | None = None,
+        margin: float = 5.0,
+        faintest: float = 0.01,
+        around: tuple[Pixels, np.ndarray] | None = None,
+    ) -> Simulator:
+        """Work out what all skies of a model share.
+
+        Parameters and errors are those of `simulate`; `around` is what `surroundings` found, for many models of a map.
+        """
+        free = sum(1 for _ in parameters_in(model))
+        if free:
+            raise SkyfoldError(
+                f"simulate: {free} parameters of the model are free; fix them with with_values({{...}})."
+            )
+        check_populations(model)
+        pixels = sky.pixels
+        emission = model.evaluate(pixels)
+        shape = (pixels.n_pix,) if sky.n_bins is None else (sky.n_bins, pixels.n_pix)
+        mean = np.broadcast_to(np.asarray(emission.smooth), shape)
+        if not emission.populations:
+            return cls(sky, mean, (), None, np.ones(0), psf, s_range)
         if sky.n_bins not in (None, 1):
             raise SkyfoldError("simulate: point sources are drawn in a single energy bin; add the bins up.")
-        wide, relative = _surroundings(sky, 0.0 if psf is None else margin)
-        around = model.evaluate(wide).populations
+        wide, relative = surroundings(sky, 0.0 if psf is None else margin) if around is None else around
+        others = model.evaluate(wide).populations
         place = np.searchsorted(wide.index, pixels.index)
-        total = np.zeros(12 * pixels.nside**2)
-        for own, other in zip(emission.populations, around, strict=True):
+        populations = []
+        for own, other in zip(emission.populations, others, strict=True):
             # both are of mean 1 over their own pixels: bring the wide one to the scale of the region
             template = np.asarray(other.template) * float(
                 np.sum(np.asarray(own.template)) / np.sum(np.asarray(other.template)[place])
             )
-            sent, drawn = _sources(own, template, wide, relative, psf, rng, s_range, faintest)
-            total += sent
-            sources.append(drawn)
-        counts += total[pixels.index].reshape(shape)
-    return sky.with_data(np.ravel(counts[..., sky.kept])), tuple(sources)
+            populations.append(_tabulated(own.source_count, template, relative, s_range, faintest))
+        return cls(sky, mean, tuple(populations), wide, relative, psf, s_range)
+
+    def draw(self, seed: Any) -> tuple[np.ndarray, tuple[Sources, ...]]:
+        """Counts of the fitted pixels (n_data,), and the sources; `seed` as for `numpy.random.default_rng`."""
+        rng = np.random.default_rng(seed)
+        pixels = self.sky.pixels
+        counts = rng.poisson(self.mean).astype(np.float64)
+        total, sources = np.zeros(12 * pixels.nside**2), []
+        for population in self.populations:
+            sources.append(self._sources(population, rng, total))
+        counts += total[pixels.index]
+        return np.ravel(counts[..., self.sky.kept]), tuple(sources)
+
+    def _sources(self, drawn: _Drawn, rng: np.random.Generator, total: np.ndarray) -> Sources:
+        """Sources of one population; their counts are added to `total` (12 nside^2,)."""
+        pixels, relative, s_range = self.wide, self.relative, self.s_range
+        assert pixels is not None
+        cumulative = drawn.cumulative
+        number = rng.poisson(cumulative[-1] * drawn.template)
+        home = np.repeat(np.arange(pixels.n_pix), number)
+        size = np.exp(np.interp(rng.uniform(0.0, cumulative[-1], home.size), cumulative, drawn.log_s))
+        if s_range is not None:
+            inside = (size * relative[home] >= s_range[0]) & (size * relative[home] <= s_range[1])
+            home, size = home[inside], size[inside]
+        expected = size * relative[home]
+        photons = rng.poisson(expected)
+        longitude, latitude = within(pixels.nside, pixels.index[home], _FINER, rng.integers(_FINER**2, size=home.size))
+        index = np.asarray(pixels.index)[home]
+        if self.psf is None:
+            total += np.bincount(index, photons, minlength=total.size)
+        else:
+            total += scattered(longitude, latitude, photons, pixels.nside, self.psf, rng)
+        if s_range is None:
+            total[pixels.index] += rng.poisson(drawn.faint * drawn.template * relative)
+        place = (np.degrees((longitude + np.pi) % (2.0 * np.pi) - np.pi), np.degrees(latitude))
+        return Sources(*place, index, size, expected, photons)
 
 
-def _surroundings(sky: CountsMap, margin: float) -> tuple[Pixels, np.ndarray]:
+def surroundings(sky: CountsMap, margin: float) -> tuple[Pixels, np.ndarray]:
     """Pixels up to `margin` degrees around the region too, and their exposure over the mean of the fitted ones."""
     from scipy.spatial import cKDTree
 
@@ -171,18 +265,14 @@ def _surroundings(sky: CountsMap, margin: float) -> tuple[Pixels, np.ndarray]:
     return Pixels.of(pixels.nside, near, own), own / exposure[sky.kept].mean()
 
 
-def _sources(
-    population: Population,
+def _tabulated(
+    source_count: SourceCount,
     template: np.ndarray,
-    pixels: Pixels,
     relative: np.ndarray,
-    psf: Psf | None,
-    rng: np.random.Generator,
     s_range: tuple[float, float] | None,
     faintest: float,
-) -> tuple[np.ndarray, Sources]:
-    """Counts (12 nside^2,) of one population, and its sources."""
-    source_count = population.source_count
+) -> _Drawn:
+    """Tabulate the number of sources by brightness."""
     low = np.log(faintest if s_range is None else s_range[0] / relative.max())
     kinks = np.asarray(source_count.kinks)
     high = (kinks.max() if kinks.size else 0.0) + _BEYOND if s_range is None else np.log(s_range[1] / relative.min())
@@ -190,25 +280,8 @@ def _sources(
     density = np.asarray(source_count.density(jnp.asarray(log_s)))
     steps = 0.5 * (density[1:] + density[:-1]) * np.diff(log_s)
     cumulative = np.concatenate([[0.0], np.cumsum(steps)])
-    number = rng.poisson(cumulative[-1] * template)
-    home = np.repeat(np.arange(pixels.n_pix), number)
-    size = np.exp(np.interp(rng.uniform(0.0, cumulative[-1], home.size), cumulative, log_s))
-    if s_range is not None:
-        inside = (size * relative[home] >= s_range[0]) & (size * relative[home] <= s_range[1])
-        home, size = home[inside], size[inside]
-    expected = size * relative[home]
-    photons = rng.poisson(expected)
-    longitude, latitude = within(pixels.nside, pixels.index[home], _FINER, rng.integers(_FINER**2, size=home.size))
-    index = np.asarray(pixels.index)[home]
-    if psf is None:
-        total = np.bincount(index, photons, minlength=12 * pixels.nside**2).astype(np.float64)
-    else:
-        total = scattered(longitude, latitude, photons, pixels.nside, psf, rng)
-    if s_range is None:
-        faint = float(np.asarray(source_count.below(low, np.arange(1, 2)))[0])
-        total[pixels.index] += rng.poisson(faint * template * relative)
-    place = (np.degrees((longitude + np.pi) % (2.0 * np.pi) - np.pi), np.degrees(latitude))
-    return total, Sources(*place, index, size, expected, photons)
+    faint = 0.0 if s_range is not None else float(np.asarray(source_count.below(low, np.arange(1, 2)))[0])
+    return _Drawn(template, log_s, cumulative, faint)
 
 
 def scattered(

@@ -17,12 +17,18 @@ import numpy as np
 from skyfold.compiled.annotation import Annotation
 from skyfold.component import Component
 from skyfold.errors import SkyfoldError
+from skyfold.gammaray.checked_maps import as_map
 from skyfold.gammaray.emission import Emission
-from skyfold.gammaray.healpix import Source, nside_of, read_map
+from skyfold.gammaray.fits_sky import parse
+from skyfold.gammaray.healpix import Source, nside_of
+from skyfold.gammaray.map_files import SkyMap, read_sky_map
 from skyfold.gammaray.pixels import Pixels
 from skyfold.parameters import Value, is_symbol, parameter, shape_of
 from skyfold.priors import Dirichlet, Uniform
 
+_NAMES = {"counts": "of counts", "flux": "a flux"}
+#: Part of the brightest pixel that is as good as nothing: what reprojecting leaves below zero.
+_NOTHING = 1e-9
 #: What a parameter ``norm`` is called in tables.
 NORM = "mean over the region before sources are masked"
 
@@ -87,20 +93,25 @@ class Template(SkyTemplate):
     Parameters
     ----------
     map : (12 nside^2,) or (n_bins, 12 nside^2) array
-        Full-sky map in ring order and Galactic coordinates; finite and not negative.
+        Full-sky map in ring order and Galactic coordinates; not negative, and finite inside the region that is fitted.
     norm : prior or number
         Mean counts per pixel over the region of interest. Leave it out where the template is part of another one.
     name : str
         Its name: parameters are called ``name.norm``.
-    exposure : bool
-        Whether the map is a flux to be multiplied by the exposure; by default it is a map of counts.
+    exposure : bool, optional
+        Whether the map is to be multiplied by the exposure; by default, flux is and counts are not.
+    units : ``"counts"`` or ``"flux"``, optional
+        What the map holds: counts that were expected of the instrument, the exposure among them, or a flux (or density,
+        of point sources). By default flux where `exposure` is true, else counts. Only point sources need to know it
+        besides: their template of counts is divided by the exposure.
     modulation : multiplicative component, optional
         Such as `Harmonics`; the modulated map is normalised anew.
 
     Raises
     ------
     SkyfoldError
-        If the map is no full HEALPix sphere, or has values that are not finite or negative.
+        If the map is no full HEALPix sphere, has negative or infinite values, or is of counts that the exposure would
+        multiply again.
 
     Examples
     --------
@@ -111,6 +122,7 @@ class Template(SkyTemplate):
     norm: Value = parameter(1.0, unit="ct/pixel", description=NORM)
     label: Annotation = eqx.field(static=True, default=Annotation("template"))
     exposure: bool = eqx.field(static=True, default=False)
+    units: str = eqx.field(static=True, default="counts")
     modulation: Component | None = None
 
     def __init__(
@@ -119,36 +131,61 @@ class Template(SkyTemplate):
         norm: Any = 1.0,
         *,
         name: str = "template",
-        exposure: bool = False,
+        exposure: bool | None = None,
+        units: str | None = None,
         modulation: Component | None = None,
     ) -> None:
-        values = np.asarray(map, dtype=np.float64)
-        if values.ndim not in (1, 2):
-            raise SkyfoldError(f"Template '{name}': a map is (n_pix,) or (n_bins, n_pix), not {values.shape}.")
-        nside_of(values.shape[-1], f"Template '{name}'")
-        bad = ~(values >= 0) | np.isinf(values)
-        if bad.any():
+        found = map if isinstance(map, SkyMap) else as_map(map, None, f"Template '{name}'")
+        stated = _stated_units(found.unit, found.source)
+        units = units or stated or ("flux" if exposure else "counts")
+        if units not in ("counts", "flux"):
+            raise SkyfoldError(f"Template '{name}': units are 'counts' or 'flux', not {units!r}.")
+        if stated not in (None, units):
             raise SkyfoldError(
-                f"Template '{name}': pixel {int(np.argwhere(bad)[0][-1])} holds {values[bad][0]}; a template is finite "
-                "and not negative. Replace such pixels by zero."
+                f"{found.source}: the map has the unit '{found.unit}', so it is {_NAMES[stated]}, and not "
+                f'{_NAMES[units]}: give units="{stated}", or correct the unit if it is wrong.'
             )
-        self.map, self.norm, self.label = values, norm, Annotation(name)
-        self.exposure, self.modulation = exposure, modulation
+        self.exposure = units == "flux" if exposure is None else exposure
+        if self.exposure and units == "counts":
+            raise SkyfoldError(
+                f"Template '{name}': a map of counts holds the exposure already; leave exposure=True out, or give "
+                'units="flux" if it is a flux.'
+            )
+        values = np.asarray(found.values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            values = np.where((values < 0) & (values > -_NOTHING * np.nanmax(values, initial=0.0)), 0.0, values)
+            bad = (values < 0) | np.isinf(values) | (np.isnan(values) & found.seen)
+        if bad.any():
+            *bin_, pixel = np.argwhere(bad)[0]
+            raise SkyfoldError(
+                f"{found.place(sum(bin_), int(pixel))} holds {values[bad][0]}; a template is finite and not negative. "
+                "Replace such pixels by zero, or call them UNSEEN (masked, in an array) where the map does not reach."
+            )
+        self.map, self.norm, self.label, self.units, self.modulation = values, norm, Annotation(name), units, modulation
 
     @classmethod
-    def read(cls, path: Source, norm: Any = 1.0, *, name: str | None = None, **settings: Any) -> Template:
+    def read(
+        cls,
+        path: Source,
+        norm: Any = 1.0,
+        *,
+        name: str | None = None,
+        nest: bool | None = None,
+        frame: str | None = None,
+        **settings: Any,
+    ) -> Template:
         """Template of a HEALPix file (``.npy`` or FITS).
 
         Parameters
         ----------
-        path : file, as for `skyfold.gammaray.healpix.read_map`.
+        path, nest, frame : file, as for `skyfold.gammaray.read_map`.
         norm, **settings : as for the class.
         name : default the file's name without ``template_`` and its ending.
         """
         from pathlib import Path
 
         stem = Path(path).name.removesuffix(".gz").rsplit(".", 1)[0].removeprefix("template_")
-        return cls(read_map(path), norm, name=name or stem, **settings)
+        return cls(read_sky_map(path, nest, frame), norm, name=name or stem, **settings)
 
     def shape(self, pixels: Pixels) -> jax.Array:
         nside = nside_of(np.shape(self.map)[-1], self.name)
@@ -157,7 +194,40 @@ class Template(SkyTemplate):
                 f"'{self.name}' is a map of nside {nside} and the counts have nside {pixels.nside}; bring it there "
                 f"with skyfold.gammaray.downgrade(map, {pixels.nside})."
             )
-        return jnp.asarray(self.map)[..., pixels.index]
+        if not isinstance(self.map, jax.core.Tracer) and not isinstance(pixels.index, jax.core.Tracer):
+            self._check(np.asarray(self.map)[..., np.asarray(pixels.index)], np.asarray(pixels.index))
+        here = jnp.asarray(self.map)[..., pixels.index]
+        if self.units == "counts" and pixels.divisor is not None:
+            some = pixels.divisor > 0
+            here = jnp.where(some, here / jnp.where(some, pixels.divisor, 1.0), 0.0)
+        return here
+
+    def _check(self, here: np.ndarray, index: np.ndarray) -> None:
+        """Raise `SkyfoldError` where the map says nothing in the region, or has no light there."""
+        missing = np.isnan(here)
+        if missing.any():
+            pixel = index[np.argwhere(missing)[0][-1]]
+            raise SkyfoldError(
+                f"Template '{self.name}': pixel {pixel} of the region holds no number (NaN or UNSEEN), and "
+                f"{missing.sum()} in all; choose a region that the map covers, or replace such pixels by zero."
+            )
+        if np.any(here.sum(axis=-1) <= 0):
+            raise SkyfoldError(
+                f"Template '{self.name}' is zero in all of the region, so that it cannot be normalised there; choose "
+                "another region, or leave the component out."
+            )
+
+
+def _stated_units(unit: Any, where: str) -> str | None:
+    """``"counts"`` or ``"flux"`` where a unit says so."""
+    if unit is None or not str(unit).strip():
+        return None
+    kind = parse(unit, where)
+    if any(kind == parse(u, where) for u in ("ct", "ph", "ct pix-1", "ph pix-1")):
+        return "counts"
+    # of a brightness only the shape counts: something per area, or per solid angle
+    per = dict(zip((str(b) for b in kind.decompose().bases), kind.decompose().powers, strict=True))
+    return "flux" if per.get("m", 0) < 0 or per.get("rad", 0) < 0 or per.get("kg", 0) > 0 else None
 
 
 class Isotropic(SkyTemplate):

@@ -144,7 +144,9 @@ def check(posterior: Posterior, latent: np.ndarray, seed: int) -> Goodness:
     """
     for name, (_, observation) in posterior.pairs.items():
         if not observation.likelihood.cheap:
-            return _impossible(posterior, f"replicating the data of '{name}' takes minutes: not done")
+            return _impossible(
+                posterior, f"replicating the {observation.n_data} data of '{name}' takes minutes: not done"
+            )
     unique, index = np.unique(latent, axis=0, return_inverse=True)
     expected = predict(posterior, unique)
     index = np.ravel(index)
