@@ -191,6 +191,13 @@ def test_a_population_walks_out_of_a_corner_and_is_fitted() -> None:
     assert error < 0.05
 
 
+def test_a_population_that_is_one_point_is_fitted() -> None:
+    from skyfold.inference.importance.short_chains import fitted
+
+    mixture = fitted(np.full((4096, 2), 0.3), LATENT, np.random.default_rng(1))
+    assert np.all(np.isfinite(mixture.weights)) and np.all(np.isfinite(mixture.means)) and len(mixture.weights) > 1
+
+
 def test_rounds_of_one_mixture_weigh_as_one_round() -> None:
     mixture = Mixture(np.ones(1), np.zeros((1, 2)), np.eye(2)[None], LATENT)
     other = mixture.defended(0.15, 2.0)

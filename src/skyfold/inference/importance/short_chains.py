@@ -133,5 +133,7 @@ def _far_apart(points: np.ndarray, k: int, rng: np.random.Generator) -> list[int
     distance = np.full(len(points), np.inf)
     for _ in range(k - 1):
         distance = np.minimum(distance, np.sum((points - points[chosen[-1]]) ** 2, axis=1))
-        chosen.append(int(rng.choice(len(points), p=distance / distance.sum())))
+        total = distance.sum()
+        # where all points are one, any will do
+        chosen.append(int(rng.choice(len(points), p=distance / total if 0.0 < total < np.inf else None)))
     return chosen
