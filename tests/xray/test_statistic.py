@@ -76,6 +76,14 @@ def test_nothing_said_is_w_stat(pair: Path) -> None:
         np.testing.assert_array_equal(one.sigma, spectrum.notice(1, 5).with_statistic(name).likelihood.sigma)
 
 
+def test_a_background_may_be_integrated_out(pair: Path) -> None:
+    spectrum = Spectrum.read(pair).with_statistic("marginal")
+    assert spectrum.likelihood.statistic_name == "marginal" and not spectrum.background_unused
+    assert spectrum.with_background(None).likelihood.statistic_name == "C-stat"
+    result = Posterior((PowerLaw(), spectrum.notice(1, 5))).fit("laplace", seed=1, progress=False)
+    assert 0.0 < result.goodness.p_value < 1.0 and np.isfinite(result.statistic["value"])
+
+
 def test_a_background_with_errors_gives_pg_stat(pair: Path) -> None:
     spectrum = Spectrum.read(pair)
     rate = replace(spectrum.background, poisson=False, stat_err=np.full(80, 3.0))

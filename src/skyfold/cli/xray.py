@@ -27,7 +27,7 @@ from skyfold.jobs.prior_text import parse_number, parse_pairs, parse_prior
 @click.option(
     "--group", metavar="HOW", help="Join channels: none, file, min:N, snr:X, width:N, constmin:N, optimal, optmin:N."
 )
-@click.option("--statistic", metavar="NAME", help="Statistic, as cstat, wstat, pgstat, chi2-data.")
+@click.option("--statistic", metavar="NAME", help="Statistic, as cstat, wstat, marginal, pgstat, chi2-data.")
 @click.option("--subtract", is_flag=True, help="Take the background off the data; with a chi2-* statistic.")
 @options.prior("powerlaw.PhoIndex=Uniform(1,3)")
 @options.value

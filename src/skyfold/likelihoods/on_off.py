@@ -192,18 +192,27 @@ class PoissonGauss(WithBackground):
         return type(self)(data, beside, self.sigma)
 
 
-def local_mean(counts: np.ndarray, least: float) -> np.ndarray:
-    """Mean of each datum and as many neighbours to both sides as hold so many counts, (n,); ends have fewer."""
+def local_mean(counts: np.ndarray, least: float, *, alone: bool = True) -> np.ndarray:
+    """Mean of each datum and as many neighbours to both sides as hold so many counts, (n,); ends have fewer.
+
+    Parameters
+    ----------
+    counts : (n,)
+    least : counts that the mean is of.
+    alone : a datum that holds so many needs no neighbours; otherwise the datum itself is left out.
+    """
     n = len(counts)
     total = np.concatenate([[0.0], np.cumsum(counts)])
-    place, mean, open_ = np.arange(n), np.zeros(n), np.ones(n, dtype=bool)
-    half = 0
-    while open_.any():
-        at = place[open_]
+    place, mean, wanting = np.arange(n), np.zeros(n), np.ones(n, dtype=bool)
+    half = 0 if alone or n == 1 else 1
+    while wanting.any():
+        at = place[wanting]
         low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, n)
-        held = total[high] - total[low]
+        held, size = total[high] - total[low], high - low
+        if not alone and n > 1:
+            held, size = held - counts[at], size - 1
         enough = (held >= least) | (high - low == n)
-        mean[at[enough]] = held[enough] / (high - low)[enough]
-        open_[at[enough]] = False
+        mean[at[enough]] = (held / size)[enough]
+        wanting[at[enough]] = False
         half += 1 + half // 8
     return mean

@@ -21,6 +21,7 @@ from skyfold.errors import (
     ResponseWarning,
     SkyfoldError,
 )
+from skyfold.likelihoods.marginal import MarginalBackground
 from skyfold.likelihoods.on_off import WithBackground
 from skyfold.likelihoods.poisson import Poisson
 from skyfold.naming import walk
@@ -223,8 +224,8 @@ class Spectrum(Observation):
         Parameters
         ----------
         statistic : ``"cstat"`` (with a background W-stat or PG-stat, as in XSPEC), ``"cash"`` (without), ``"wstat"``,
-            ``"pgstat"``, ``"chi2-file"``, ``"chi2-data"``, ``"chi2-xspec"``, ``"chi2-gehrels"``, ``"chi2-const"``,
-            ``"chi2-model"``; None for what the file says.
+            ``"marginal"`` (the background integrated out), ``"pgstat"``, ``"chi2-file"``, ``"chi2-data"``,
+            ``"chi2-xspec"``, ``"chi2-gehrels"``, ``"chi2-const"``, ``"chi2-model"``; None for what the file says.
         subtract : take the background off the data; for a chi-squared.
 
         Raises
@@ -250,7 +251,7 @@ class Spectrum(Observation):
             for one in (files.pha, read):
                 _comparable(one)
         # what needs a background cannot be had without
-        kept = files.statistic if read is not None or files.statistic not in ("wstat", "pgstat") else None
+        kept = files.statistic if read is not None or files.statistic not in ("wstat", "marginal", "pgstat") else None
         subtract = files.subtract and read is not None
         return self._of(replace(files, background=read, statistic=kept, subtract=subtract))
 
@@ -494,7 +495,7 @@ class Spectrum(Observation):
     @property
     def background_unused(self) -> bool:
         """Whether there is a background that takes no part in the fit."""
-        used = self.files.subtract or isinstance(self.likelihood, WithBackground)
+        used = self.files.subtract or isinstance(self.likelihood, WithBackground | MarginalBackground)
         return self.files.background is not None and not used
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from skyfold.errors import FileFormatError, SkyfoldError, SkyfoldWarning
 from skyfold.likelihoods.gaussian import Gaussian
 from skyfold.likelihoods.likelihood import Likelihood
+from skyfold.likelihoods.marginal import MarginalBackground
 from skyfold.likelihoods.on_off import OnOff, PoissonGauss
 from skyfold.likelihoods.poisson import Cash, Poisson
 from skyfold.likelihoods.weighted_counts import WeightedCounts
@@ -26,6 +27,7 @@ STATISTICS = {
     "cstat": "Poisson; with a background of counts W-stat, with one that has errors PG-stat, as XSPEC has it",
     "cash": "Poisson as Cash wrote it, without the constant; a background takes no part",
     "wstat": "Poisson, the background of counts at its best in each group",
+    "marginal": "Poisson, the background of counts integrated out, told by its own counts and those of its neighbours",
     "pgstat": "Poisson, the background with normal errors at its best in each group",
     "chi2-file": "normal, errors of the file (STAT_ERR and SYS_ERR)",
     "chi2-data": "normal, variance the counts, 1 where there are none",
@@ -103,7 +105,7 @@ def likelihood_of(
         # as XSPEC does
         statistic = "" if background is None else "wstat" if background.poisson else "pgstat"
     counts = divided.sum(pha.counts)
-    if statistic in ("wstat", "pgstat"):
+    if statistic in ("wstat", "marginal", "pgstat"):
         return _on_off(pha, background, divided, statistic)
     part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
     systematic = divided.sum((part * pha.counts) ** 2)
@@ -149,15 +151,17 @@ def _on_off(pha: Pha, background: Pha | None, divided: Groups, statistic: str) -
             f"{pha.path}: {statistic!r} needs a background, and there is none. Name its file, or use 'cstat'."
         )
     _say_unused(pha, np.zeros(1) if pha.sys_err is None else pha.sys_err)
-    if statistic == "wstat" and not background.poisson:
+    if statistic != "pgstat" and not background.poisson:
         raise SkyfoldError(
-            f"{background.path}: 'wstat' is for a background of counts, and this one has errors of its own; use "
+            f"{background.path}: {statistic!r} is for a background of counts, and this one has errors of its own; use "
             "'pgstat'."
         )
     counts, other = divided.sum(pha.counts), beside(pha, background, divided)
     if statistic == "wstat":
         # groups of which the background says nothing are refused where they are fitted
         return OnOff(counts, other.counts, np.where(other.worth > 0, other.worth, 1.0))
+    if statistic == "marginal":
+        return MarginalBackground(counts, other.counts, np.where(other.worth > 0, other.worth, 1.0))
     sigma = other.worth * np.sqrt(other.variance + other.systematic)
     # groups whose background has no error are refused where they are fitted
     return PoissonGauss(counts, other.worth * other.counts, np.where(np.isfinite(sigma), sigma, NO_ERROR))
