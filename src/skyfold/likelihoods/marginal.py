@@ -35,8 +35,8 @@ class MarginalBackground(Counts):
               p_i(b) \propto P(o_i | b) \, \Gamma(b; \alpha, \bar b_i)
 
     with m the counts expected of the source and b those expected of the background region. Before its own counts o_i
-    are seen, the background of a datum has a Gamma distribution about what its neighbours tell, :math:`\bar b_i`, of the
-    shape :math:`\alpha`; both are chosen by how well neighbours foretell each datum (leave one out). So smooth
+    are seen, the background of a datum has a Gamma distribution about what its neighbours tell, :math:`\bar b_i`, of
+    the shape :math:`\alpha`; both are chosen by how well neighbours foretell each datum (leave one out). So smooth
     backgrounds are told by many data together, and lines or edges make the shape small.
 
     With nothing known of the neighbours (a flat prior in each datum) every empty datum would invent a count.
