@@ -40,7 +40,7 @@ def as_map(given: Any, nest: bool | None, where: str, frame: str | None = None) 
     found = sky_map(maps, bool(nest), where, unit)
     if not isinstance(mask, np.ndarray | np.bool_):
         return found
-    masked = np.broadcast_to(mask, maps.shape).reshape(-1, maps.shape[-1]).any(axis=0)
+    masked = np.asarray(np.broadcast_to(mask, maps.shape).reshape(-1, maps.shape[-1]).any(axis=0))
     return replace(found, seen=found.seen & ~(to_ring(masked) if nest else masked))
 
 

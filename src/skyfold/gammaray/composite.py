@@ -159,17 +159,19 @@ def adjustment(
 ) -> Adjustment:
     """Find the map of `godambe` at one latent vector (ndim,), such as the mean of the posterior."""
     latent, n = np.asarray(latent, dtype=np.float64), posterior.ndim
-    pairs = list(posterior.pairs.values())
-    if len(pairs) != 1 or not isinstance(pairs[0][1].likelihood, CompoundPoisson) or not posterior.exact:
+    sky = next(iter(posterior.pairs.values()))[1]
+    known = isinstance(sky, CountsMap) and isinstance(sky.likelihood, CompoundPoisson)
+    if len(posterior.pairs) != 1 or not known or not posterior.exact:
         raise SkyfoldError(
             "The Godambe adjustment is for the posterior of one counts map whose model has populations of point "
             "sources, with priors that are normal transports; smooth emission and other data need none."
         )
     if skies < 10 * n:
         raise SkyfoldError(f"{skies} skies are too few for the covariance of {n} scores; give at least {10 * n}.")
-    around = surroundings(pairs[0][1], 0.0 if psf is None else margin)
+    assert isinstance(sky, CountsMap) and isinstance(sky.likelihood, CompoundPoisson)
+    around = surroundings(sky, 0.0 if psf is None else margin)
     data = _skies(posterior, latent, psf, skies, [seed, 40], around)
-    room = _room(pairs[0][1].likelihood, data)
+    room = _room(sky.likelihood, data)
     first = _scores_of(posterior, room, data, latent)
     found = _adjusted(latent, first.information, [first])
     likely = np.random.default_rng([seed, 41]).multivariate_normal(latent, found.covariance, size=_MODELS)
@@ -239,7 +241,8 @@ def _adjusted(centre: np.ndarray, information: np.ndarray, groups: list[_Group])
     """Map about `centre`, where draws have this information beside the prior's, for groups of simulated skies."""
     one = np.eye(len(centre))
     scores = np.concatenate([g.scores for g in groups])
-    bias = scores.mean(axis=0) / np.sqrt(np.mean(scores**2, axis=0) / len(scores))
+    error = np.sqrt(np.mean(scores**2, axis=0) / len(scores))
+    bias = scores.mean(axis=0) / np.where(error > 0, error, 1.0)
     wider = np.zeros_like(one)
     for group in groups:
         root = _power(group.information + one, -0.5)

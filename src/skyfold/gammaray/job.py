@@ -217,7 +217,7 @@ def _model(at: Place, content: Mapping[str, Any], sky: CountsMap, s_range: tuple
         for name in at.table(content, "parameters")
     }
     tables, data = content.get("component", []), at.table(content, "data")
-    order = {"nest": _nest(at, data), "frame": at.text(data, "frame", "data")}
+    order: dict[str, Any] = {"nest": _nest(at, data), "frame": at.text(data, "frame", "data")}
     if "galactic_centre" in content:
         if tables:
             raise at.error("[galactic_centre] is a whole model; leave it or the [[component]] tables out")

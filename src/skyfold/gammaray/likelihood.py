@@ -20,7 +20,9 @@ from skyfold.likelihoods.poisson import Counts, Poisson
 
 #: Sizes of bright sources are drawn on so many points of ln S, over this range beyond what the counts reach.
 _POINTS, _RANGE = 400, 1e4
-#: Share (see `Blur.share`) below which pixels that share sources make intervals visibly too narrow.
+#: Shares (see `Blur.share`), and by what factor they make the standard deviation of the counts of sources in a disk too
+#: small, as docs/gammaray_calibration.md has it; the share below which a fit says so.
+SHARES, FACTORS = (0.04, 0.15, 0.36, 0.61, 1.0), (2.1, 1.7, 1.3, 1.2, 1.0)
 SHARED = 0.7
 #: Pixels times photons up to which a thousand maps are drawn in seconds.
 _CHEAP = 20_000

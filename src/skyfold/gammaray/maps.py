@@ -19,7 +19,7 @@ from skyfold.errors import SkyfoldError
 from skyfold.gammaray.checked_maps import as_edges, as_map, as_mask, check_order, checked_exposure, whole_counts
 from skyfold.gammaray.emission import Emission
 from skyfold.gammaray.healpix import nside_of, parents
-from skyfold.gammaray.likelihood import SHARED, Blur, CompoundPoisson, compound
+from skyfold.gammaray.likelihood import FACTORS, SHARED, SHARES, Blur, CompoundPoisson, compound
 from skyfold.gammaray.pixels import Pixels
 from skyfold.gammaray.population_checks import check_populations
 from skyfold.gammaray.regions import Region
@@ -350,11 +350,12 @@ class CountsMap(Observation):
         """What a fit of these data must say: that sources shine into so many pixels that intervals are too narrow."""
         if self.blur is None or not isinstance(self.likelihood, CompoundPoisson) or self.blur.share > SHARED:
             return ()
+        share = self.blur.share
         return (
-            f"{self.name}: the pixel of one of a source's photons holds {self.blur.share:.0%} of them on average, and "
-            f"pixels count as independent: below {SHARED:.0%} intervals of bright sources are too narrow, at 15% by "
-            "factors of up to 1.8 (95% intervals held the truth in 77% of simulated skies); gammaray.godambe(result, "
-            "psf) corrects them",
+            f"{self.name}: the pixel of one of a source's photons holds {share:.0%} of them on average, and pixels "
+            f"count as independent: below {SHARED:.0%} intervals are too narrow where sources are bright, in "
+            f"simulations at {share:.0%} by a factor of {np.interp(share, SHARES, FACTORS):.1f} for their mean counts; "
+            "gammaray.godambe(result, psf) corrects them",
         )
 
     # -- what it shows -------------------------------------------------------------------------------------------
