@@ -182,7 +182,8 @@ def warn_of_absorption(name: str, model: Any, seen: Callable[[Callable[[Any], An
     SkyfoldWarning
         With the greatest loss, in magnitudes.
     """
-    for part in model.parts if isinstance(model, Sum) else (model,):
+    parts: tuple[Any, ...] = model.parts if isinstance(model, Sum) else (model,)
+    for part in parts:
         reach = reaches(part)
         if not reach or part.igm is not None:
             continue

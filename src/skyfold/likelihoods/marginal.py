@@ -17,7 +17,8 @@ from skyfold.likelihoods.poisson import Counts, Poisson
 #: Nodes of the quadrature, which is exact up to twice as many counts less one; the most are used beyond.
 _NODES = (5, 9, 17, 33)
 #: The same for a normal about the peak: nodes, and logarithms of weights over the normal.
-_HERMITE = (lambda x, w: (x, np.log(w) + x**2))(*np.polynomial.hermite.hermgauss(_NODES[-1]))
+_PLACES, _HEIGHTS = np.polynomial.hermite.hermgauss(_NODES[-1])
+_HERMITE = (_PLACES, np.log(_HEIGHTS) + _PLACES**2)
 #: Inverse variance of the background's logarithm from which it is close to normal.
 _SHARP = 30.0
 #: Counts of neighbours that tell the mean, and shapes of the prior, that are tried.

@@ -82,7 +82,7 @@ class WeightedCounts(Gaussian):
     def pointwise(self, expected: jax.Array) -> jax.Array:
         if self.weight != "model":
             return super().pointwise(expected)
-        return -0.5 * (self.data - expected) ** 2 / self._square(expected)
+        return jnp.asarray(-0.5 * (self.data - expected) ** 2 / self._square(expected))
 
     def fisher(self, expected: jax.Array) -> jax.Array:
         return jnp.broadcast_to(1.0 / self._square(expected), jnp.shape(expected))
