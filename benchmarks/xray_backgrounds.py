@@ -1,10 +1,11 @@
 """Coverage of W-stat and of the marginal background on simulated spectra: a power law over a continuum with lines.
 
-Usage: ``python benchmarks/xray_backgrounds.py [--sets 200] [--out docs/xray_backgrounds/coverage.json]``. Every
-finished set is kept in the file beside ``--out`` with the ending ``.jsonl``, so that a run that was stopped goes on. The
-background is drawn from no prior of ours: a soft rise, a flat part, a rising one, and four fluorescence lines; its region
-is twice the source's. ``source`` and ``background`` are expected counts: of the source, and of the background in its own
-region, between 0.5 and 7 keV in 433 channels, none of them grouped.
+Usage: ``python benchmarks/xray_backgrounds.py [--sets 200] [--out
+docs/xray_backgrounds/coverage.json]``. Every finished set is kept in the file beside ``--out`` with
+the ending ``.jsonl``, so that a run that was stopped goes on. The background is drawn from no prior
+of ours: a soft rise, a flat part, a rising one, and four fluorescence lines; its region is twice
+the source's. ``source`` and ``background`` are expected counts: of the source, and of the
+background in its own region, between 0.5 and 7 keV in 433 channels, none of them grouped.
 """
 
 from __future__ import annotations
