@@ -240,7 +240,8 @@ def check_limits(name: str, value: Any, label: Label) -> None:
     """Refuse a value, or a prior that reaches, outside of a parameter's limits.
 
     A prior without ends may have no more outside of them than what lies beyond `_TAIL` standard deviations of a normal
-    one. Ties, and priors whose arguments are parameters, are not known yet and pass.
+    one, and a prior of what is positive may begin at zero, which no draw is. Ties, and priors whose arguments are
+    parameters, are not known yet and pass.
 
     Raises
     ------
@@ -252,10 +253,11 @@ def check_limits(name: str, value: Any, label: Label) -> None:
         return
     given, reach = value, [value]
     if isinstance(value, Parameter):
-        given, reach = value.prior, _reach(value.prior)
+        given, reach, low = value.prior, _reach(value.prior), min(low, 0.0)
     if all(_unknown(v) or np.all((np.asarray(v) >= low) & (np.asarray(v) <= high)) for v in reach):
         return
     unit = f" {label.unit}" if label.unit else ""
+    low = label.limits[0]
     limits = f"the limits of '{name}' ({label.description}) are {low:g} and {high:g}{unit}"
     if isinstance(given, Prior):
         cut = f"sf.TruncatedNormal(loc, scale, {low:g}, {high:g})".replace("inf", "np.inf")

@@ -116,3 +116,14 @@ def test_every_parameter_of_a_component_has_hard_limits(name: str) -> None:
 def test_values_of_jobs_outside_the_hard_limits_are_refused(given: dict) -> None:
     with pytest.raises(SkyfoldError, match=r"the limits of '(constant_2.factor|tbabs.nH|zgauss.Redshift)'"):
         build_models("constant*tbabs*(powerlaw + zgauss)", 2, {}, **{"values": {}, **given})
+
+
+@pytest.mark.parametrize("name", ["bbody.kT", "bbodyrad.kT", "bremss.kT", "cutoffpl.HighECut"])
+def test_a_prior_of_what_is_positive_may_begin_at_zero(name: str) -> None:
+    """As published priors of temperatures do, Uniform(0, 5); XSPEC's limit of kT is 1e-4."""
+    model = xray.model(name.partition(".")[0])
+    assert model.with_priors({name: Uniform(0, 5)}) is not None
+    with pytest.raises(SkyfoldError, match="the limits of"):
+        model.with_priors({name: Uniform(-1, 5)})
+    with pytest.raises(SkyfoldError, match="the limits of"):
+        model.with_values({name: 0.0})
