@@ -18,7 +18,7 @@ from skyfold.xray.response import ResponseParts, WiderResponse
 
 @pytest.fixture(scope="module")
 def spectrum() -> xray.Spectrum:
-    return xray.Spectrum.read(data.demo_spectrum()).notice(0.5, 8.0)
+    return xray.Spectrum.read(data.demo_spectrum(), background="none").notice(0.5, 8.0)
 
 
 @pytest.fixture

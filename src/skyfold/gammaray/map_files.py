@@ -73,7 +73,7 @@ def read_sky_map(path: Source, nest: bool | None = None, frame: str | None = Non
     if not path.is_file():
         raise FileFormatError(f"{path}: there is no such file. Check the name and the folder")
     try:
-        maps: Any = np.load(path, allow_pickle=False)
+        maps: Any = np.load(path)
     except Exception as error:  # a damaged header makes NumPy raise what its parser raises
         raise FileFormatError(f"{path}: not a NumPy array ({error}). Save the map with numpy.save") from error
     if not isinstance(maps, np.ndarray) or maps.dtype.kind not in "biuf":
