@@ -173,6 +173,7 @@ class Map:
     """Stands in for the pixels of a region."""
 
     exposure: Any = field(default_factory=lambda: np.array([1.0, 2.0, 4.0]))
+    divisor: Any = None
 
 
 class Slope(PointSources.__mro__[1]):
