@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,6 @@ from skyfold.compiled.annotation import Annotation
 from skyfold.errors import (
     BackgroundNotFittedWarning,
     FileFormatError,
-    MissingFileWarning,
     ResponseWarning,
     SkyfoldError,
 )
@@ -30,44 +29,16 @@ from skyfold.xray.background import beside, refuse_blind
 from skyfold.xray.channels import channel_index, numbered
 from skyfold.xray.files import locate
 from skyfold.xray.files.energy_grid import ROUNDING
-from skyfold.xray.files.read import background_of_row, count_spectra, read_arf, read_background, read_pha, read_rmf
+from skyfold.xray.files.read import background_of_row, count_spectra, read_arf, read_pha, read_rmf
 from skyfold.xray.files.records import Arf, Pha, Rmf
-from skyfold.xray.grouping import Groups, display_bins, groups
+from skyfold.xray.grouping import display_bins, groups
 from skyfold.xray.grouping_schemes import regrouped
 from skyfold.xray.models.spectral import SpectralModel
 from skyfold.xray.ranges import ranges, stretches
 from skyfold.xray.response import Response, ResponseParts, SparseResponse, WiderResponse
-from skyfold.xray.statistic import likelihood_of, refuse_missing
+from skyfold.xray.spectrum_files import Files, Source, background_of, refuse_no_scaling, response_pieces
+from skyfold.xray.statistic import BESIDE, likelihood_of, refuse_missing
 from skyfold.xray.units import ENERGIES
-
-Source = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Files:
-    """What a spectrum was made from; all of it unfiltered.
-
-    Parameters
-    ----------
-    name : name of the spectrum.
-    pha, rmf, arf, background : the records.
-    groups : the noticed groups of the spectrum's channels.
-    response : that of the noticed groups, in pieces.
-    statistic, subtract : as `Spectrum.with_statistic` takes them.
-    """
-
-    name: str
-    pha: Pha
-    rmf: Rmf
-    arf: Arf | None
-    background: Pha | None
-    groups: Groups
-    response: ResponseParts
-    statistic: str | None = None
-    subtract: bool = False
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {self.pha}, {self.rmf}, {self.arf}, background {self.background}"
 
 
 class Spectrum(Observation):
@@ -138,7 +109,7 @@ class Spectrum(Observation):
                 f"Spectrum.read({str(path)!r}, response='...')"
             )
         area = arf if isinstance(arf, Arf) else locate.chosen(pha.path, arf, pha.arf_file, "ANCRFILE")
-        behind = background if isinstance(background, Pha) else _background(pha, background, row)
+        behind = background if isinstance(background, Pha) else background_of(pha, background, row)
         if row is not None:
             if behind is None and background is None and locate.named(pha.background_file) is None:
                 behind = background_of_row(source, row)
@@ -207,9 +178,9 @@ class Spectrum(Observation):
         if background is not None:
             channel_index(background, rmf)
             for one in (pha, background):
-                _comparable(one)
+                refuse_no_scaling(one)
         default = Path(pha.path.name.removesuffix(".gz")).stem if pha.path is not None else "spectrum"
-        pieces = _pieces(pha, rmf, arf, divided)
+        pieces = response_pieces(pha, rmf, arf, divided)
         return cls._of(Files(name or default, pha, rmf, arf, background, divided, pieces))
 
     @classmethod
@@ -244,14 +215,14 @@ class Spectrum(Observation):
             If the file is damaged or does not fit the spectrum.
         """
         files = self._unchanged()
-        read = background if isinstance(background, Pha | None) else _background(files.pha, background)
+        read = background if isinstance(background, Pha | None) else background_of(files.pha, background)
         if read is not None:
             read = numbered(read, files.rmf)
             channel_index(read, files.rmf)
             for one in (files.pha, read):
-                _comparable(one)
+                refuse_no_scaling(one)
         # what needs a background cannot be had without
-        kept = files.statistic if read is not None or files.statistic not in ("wstat", "marginal", "pgstat") else None
+        kept = files.statistic if read is not None or files.statistic not in BESIDE else None
         subtract = files.subtract and read is not None
         return self._of(replace(files, background=read, statistic=kept, subtract=subtract))
 
@@ -272,7 +243,7 @@ class Spectrum(Observation):
         """
         files = self._unchanged()
         divided = regrouped(files.pha, files.background, files.rmf, files.groups, how)
-        pieces = _pieces(files.pha, files.rmf, files.arf, divided)
+        pieces = response_pieces(files.pha, files.rmf, files.arf, divided)
         return self._of(replace(files, groups=divided, response=pieces))
 
     def _unchanged(self) -> Files:
@@ -540,42 +511,4 @@ class Spectrum(Observation):
             f"Spectrum({self.name!r}{f' from {file.name}' if file else ''}: {self.n_data} groups, {total}, "
             f"{self.edges.min():.4g}-{self.edges.max():.4g} keV, {len(self.energies) - 1} model energies, "
             f"{self.exposure:.6g} s)"
-        )
-
-
-def _background(pha: Pha, given: Source | None, row: int | None = None) -> Pha | None:
-    """Return the background that a user names, else the one that the header names; never the spectrum itself."""
-    path = locate.chosen(pha.path, given, pha.background_file, "BACKFILE")
-    if path is None:
-        return None
-    try:
-        return read_background(path, pha, row)
-    except FileFormatError:
-        if given is not None or pha.path is None or path.resolve() != pha.path.resolve():
-            raise
-    warnings.warn(
-        f"{pha.path}: BACKFILE names the spectrum itself, and the file holds no other. The spectrum is used without a "
-        "background",
-        MissingFileWarning,
-        stacklevel=3,
-    )
-    return None
-
-
-def _pieces(pha: Pha, rmf: Rmf, arf: Arf | None, divided: Groups) -> ResponseParts:
-    """Response of a division of the channels."""
-    index = channel_index(pha, rmf)
-    group, weight = np.full(len(rmf.bounds), -1), np.zeros(len(rmf.bounds))
-    group[index], weight[index] = divided.of_channel, pha.exposure * pha.area_scaling
-    return ResponseParts.of(rmf, arf, group, weight, len(divided))
-
-
-def _comparable(pha: Pha) -> None:
-    """Refuse scalings by which a background cannot be brought to the size of its source."""
-    wrong = np.flatnonzero((pha.quality == 0) & ~(pha.back_scaling > 0))
-    if wrong.size:
-        raise FileFormatError(
-            f"{pha.path}: BACKSCAL = {pha.back_scaling[wrong[0]]:g} at channel {pha.channels[wrong[0]]} ({wrong.size} "
-            "such channels of good quality): the background cannot be scaled to the source. Correct BACKSCAL in both "
-            "files, or leave the background out: Spectrum.read(..., background='none')"
         )

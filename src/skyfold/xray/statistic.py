@@ -36,6 +36,8 @@ STATISTICS = {
     "chi2-const": "normal, variance the mean of the counts",
     "chi2-model": "normal, variance what is expected, 1 at least",
 }
+#: Statistics of counts that cannot be had without a background.
+BESIDE = ("wstat", "marginal", "pgstat")
 #: How the variance of counts is told.
 WEIGHTS = {
     "chi2-data": "data",
@@ -105,7 +107,7 @@ def likelihood_of(
         # as XSPEC does
         statistic = "" if background is None else "wstat" if background.poisson else "pgstat"
     counts = divided.sum(pha.counts)
-    if statistic in ("wstat", "marginal", "pgstat"):
+    if statistic in BESIDE:
         return _on_off(pha, background, divided, statistic)
     part = np.zeros(len(pha.counts)) if pha.sys_err is None else pha.sys_err
     systematic = divided.sum((part * pha.counts) ** 2)
